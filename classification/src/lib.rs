@@ -1,0 +1,8 @@
+//! What may leave: classification codes, the rules that carry them, and the policies compiled from both.
+//!
+//! This crate is pure. It reads text and answers questions; it never opens a file's neighbour, a socket or a
+//! database, and it imports nothing else of this project. What is not known here is denied.
+
+mod table;
+
+pub use table::{TableName, TableNameError};

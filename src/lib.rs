@@ -1,0 +1,7 @@
+//! Data Exporter: takes tables out of an analytics warehouse and hands them over as Parquet behind links that expire.
+//!
+//! The modules stand in the order that data flows; `ARCHITECTURE.md` draws the map.
+
+pub mod error;
+pub mod local;
+pub mod storage;

@@ -1,0 +1,1 @@
+//! Local mode: everything on one machine from one command, with invented data only.
