@@ -3,6 +3,10 @@
 //! This crate is pure. It reads text and answers questions; it never opens a file's neighbour, a socket or a
 //! database, and it imports nothing else of this project. What is not known here is denied.
 
+mod code;
+mod policy;
 mod table;
 
+pub use code::{Code, CodeError};
+pub use policy::{CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate};
 pub use table::{TableName, TableNameError};

@@ -1,0 +1,112 @@
+//! What the rules say of one table, compiled: the columns to read, the rows to read, and why.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::TableName;
+
+/// What kind of values a column holds, as far as a policy must know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// Integers, decimals and floats.
+    Number,
+    /// Free text: may hold personal data, whatever its name says.
+    Text,
+    /// JSON documents: like text, in leaves and keys.
+    Json,
+    /// Dates, times and timestamps.
+    Time,
+    /// True or false.
+    Boolean,
+    /// UUIDs.
+    Uuid,
+    /// Bytes.
+    Binary,
+    /// Labels of an enumerated type, fixed in the catalog.
+    Enum,
+    /// Anything else.
+    Other,
+}
+
+/// A column as the warehouse's catalog has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogColumn {
+    /// Its exact name.
+    pub name: String,
+    /// Its type as the warehouse writes it, such as `numeric(10,2)`.
+    pub sql_type: String,
+    /// What a policy must know of that type.
+    pub kind: ColumnKind,
+}
+
+/// A condition on a row. Allow-lists only: there is no negation, so a value nobody has heard of is never admitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Predicate {
+    /// Every row.
+    Always,
+    /// No row.
+    Never,
+    /// Rows whose column, as text compared byte by byte, is one of these values; NULL is none of them.
+    In {
+        /// The column's name.
+        column: String,
+        /// The values that are let through.
+        values: BTreeSet<String>,
+    },
+    /// Rows that meet all of these.
+    All(Vec<Predicate>),
+    /// Rows that meet at least one of these.
+    Any(Vec<Predicate>),
+}
+
+/// One column that leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyColumn {
+    /// Its name in the warehouse and in the file.
+    pub name: String,
+    /// Its type as the catalog had it when the policy was compiled.
+    pub sql_type: String,
+    /// The rows in which its value is kept; in the others it is NULL (`null_cell`).
+    pub cell: Predicate,
+}
+
+/// What was decided of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It leaves as it is.
+    Exported,
+    /// It leaves for some rows; the others are dropped or nulled.
+    Restricted,
+    /// It does not leave.
+    LeftOut,
+}
+
+/// A decision with its reason, kept in the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The column.
+    pub column: String,
+    /// What was decided.
+    pub outcome: Outcome,
+    /// The rule that decided, such as `data_column_classification: de` or `no classification`.
+    pub rule: String,
+}
+
+/// The compiled rules of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The table.
+    pub table: TableName,
+    /// The columns that leave, in the catalog's order.
+    pub columns: Vec<PolicyColumn>,
+    /// The rows that leave.
+    pub rows: Predicate,
+    /// Why, for every column of the catalog and every classified column that the catalog lacks.
+    pub decisions: Vec<Decision>,
+    /// SHA-256, in hex, of everything above in a canonical form: equal policies have equal hashes.
+    pub hash: String,
+}

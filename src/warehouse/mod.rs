@@ -1,0 +1,225 @@
+//! Where the data is. A warehouse is asked for its catalog and for scans; it yields Arrow record batches, so the
+//! stages behind it do not know where they come from.
+//!
+//! Nothing here decides what may leave: a [`ScanSpec`] is made from a compiled policy and names every column and
+//! every row condition. There is no way to ask for "all columns".
+
+use std::fmt;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use classification::{CatalogColumn, PolicyColumn, Predicate, TableName};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorCode, Failure};
+
+/// A table as the catalog has it now.
+#[derive(Debug, Clone)]
+pub struct TableShape {
+    /// Its name.
+    pub table: TableName,
+    /// Its columns, in order.
+    pub columns: Vec<ShapeColumn>,
+}
+
+/// A column of the catalog, and whether it can be exported.
+#[derive(Debug, Clone)]
+pub struct ShapeColumn {
+    /// Name, type and kind, as a policy sees them.
+    pub catalog: CatalogColumn,
+    /// The type for a manifest in the words of Redshift's `COPY … MANIFEST`, such as `bigint`; `None` for a type
+    /// that cannot be exported.
+    pub manifest_type: Option<String>,
+}
+
+/// How a column holds time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeUnit {
+    /// A timestamp, with or without zone.
+    Timestamp,
+    /// A calendar date.
+    Date,
+    /// Whole seconds since 1970-01-01T00:00:00Z.
+    EpochS,
+    /// Whole milliseconds since 1970-01-01T00:00:00Z.
+    EpochMs,
+}
+
+/// The rows of a half-open time range.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeSlice {
+    /// The time column.
+    pub column: String,
+    /// How it holds time.
+    pub unit: TimeUnit,
+    /// The IANA zone of values without one, `UTC` by default.
+    pub zone: String,
+    /// First instant inside.
+    pub start: DateTime<Utc>,
+    /// First instant outside.
+    pub end: DateTime<Utc>,
+}
+
+/// One scan: named columns of one table, for the rows of a time slice that meet a predicate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanSpec {
+    /// The table.
+    pub table: TableName,
+    /// The columns, with the types they had when the scan was planned.
+    pub columns: Vec<PolicyColumn>,
+    /// The rows that the policy lets through.
+    pub rows: Predicate,
+    /// The time range; `None` for a table that is exported whole.
+    pub slice: Option<TimeSlice>,
+}
+
+/// What the warehouse expects of a scan, from its statistics.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// Rows.
+    pub rows: f64,
+    /// Bytes a row as the warehouse sends it.
+    pub row_bytes: f64,
+    /// Whether the time column has an index, so that several slices do not each read the whole table.
+    pub time_indexed: bool,
+}
+
+/// What a scan is run under.
+#[derive(Debug, Clone)]
+pub struct ScanContext {
+    /// Shown in the warehouse's list of sessions: holds the job's id.
+    pub application_name: String,
+    /// How long the first row may take.
+    pub first_row_timeout: Duration,
+}
+
+/// Why the warehouse did not do it. Messages never hold cell values.
+#[derive(Debug, thiserror::Error)]
+pub enum WarehouseError {
+    /// No such table, or none that the role may see.
+    #[error(
+        "table '{table}' does not exist in the warehouse, or the role may not see it; correct export_tables or grant SELECT"
+    )]
+    TableNotFound {
+        /// The table.
+        table: TableName,
+    },
+    /// A column of the plan has changed or gone.
+    #[error(
+        "column '{column}' of '{table}' was planned as {planned} and is now {found}; the next request is planned anew"
+    )]
+    SchemaChanged {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its type when planned.
+        planned: String,
+        /// Its type now, or `missing`.
+        found: String,
+    },
+    /// A column's type cannot be exported.
+    #[error(
+        "column '{column}' of '{table}' has type {sql_type}, which cannot be exported; classify the column 'de' to leave it out"
+    )]
+    TypeUnsupported {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// The type.
+        sql_type: String,
+    },
+    /// A value that the file's type cannot hold.
+    #[error("a value in column '{column}' of '{table}' cannot be represented: {reason}")]
+    ValueUnrepresentable {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// What does not fit, without the value.
+        reason: String,
+    },
+    /// Away, or the connection ended.
+    #[error(
+        "the warehouse cannot be reached or ended the connection ({detail}); check EXPORTER_WAREHOUSE_URL and the server"
+    )]
+    Unavailable {
+        /// The kind of fault or the server's SQLSTATE.
+        detail: String,
+    },
+    /// Credentials or permission.
+    #[error(
+        "the warehouse refused ({detail}); check the credentials in EXPORTER_WAREHOUSE_URL and the role's SELECT rights"
+    )]
+    Denied {
+        /// The server's SQLSTATE and what it concerns.
+        detail: String,
+    },
+    /// No answer in time.
+    #[error("the warehouse did not answer within {seconds} s while {doing}; raise the time-out or look at its load")]
+    Timeout {
+        /// The limit.
+        seconds: u64,
+        /// What was asked.
+        doing: String,
+    },
+    /// The stream could not be understood.
+    #[error("the warehouse sent something that cannot be understood: {detail}")]
+    Protocol {
+        /// What was wrong, without content.
+        detail: String,
+    },
+}
+
+impl WarehouseError {
+    /// The stable code for the outside.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::TableNotFound { .. } => ErrorCode::TableNotFound,
+            Self::SchemaChanged { .. } => ErrorCode::SchemaChanged,
+            Self::TypeUnsupported { .. } => ErrorCode::TypeUnsupported,
+            Self::ValueUnrepresentable { .. } => ErrorCode::ValueUnrepresentable,
+            Self::Unavailable { .. } => ErrorCode::WarehouseUnavailable,
+            Self::Denied { .. } => ErrorCode::WarehouseDenied,
+            Self::Timeout { .. } => ErrorCode::WarehouseTimeout,
+            Self::Protocol { .. } => ErrorCode::WarehouseProtocol,
+        }
+    }
+}
+
+impl From<WarehouseError> for Failure {
+    fn from(error: WarehouseError) -> Self {
+        Failure::new(error.code(), error.to_string())
+    }
+}
+
+/// Record batches, one after the other, all of one schema.
+#[async_trait]
+pub trait BatchStream: Send {
+    /// The schema of every batch.
+    fn schema(&self) -> SchemaRef;
+
+    /// The next batch, never empty; `None` at the end. Dropped before its end, the server's query is ended too.
+    async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError>;
+}
+
+/// A source of tables.
+#[async_trait]
+pub trait Warehouse: Send + Sync + fmt::Debug {
+    /// Whether it answers and these credentials reach it.
+    async fn check(&self) -> Result<(), WarehouseError>;
+
+    /// The tables of these names as they are now; those that do not exist are not in the answer.
+    async fn catalog(&self, tables: &[TableName]) -> Result<Vec<TableShape>, WarehouseError>;
+
+    /// What a scan would yield, from statistics alone.
+    async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError>;
+
+    /// Starts a scan. Fails before a byte moves when a column is not what was planned or cannot be exported.
+    async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError>;
+}
