@@ -3,6 +3,7 @@
 //! The modules stand in the order that data flows; `ARCHITECTURE.md` draws the map.
 
 pub mod error;
+pub mod jobs;
 pub mod local;
 pub mod storage;
 pub mod warehouse;

@@ -1,0 +1,14 @@
+//! The durable queue: jobs, their tables and partitions, who works on them, and what the outside is told of them.
+//!
+//! PostgreSQL holds every job; there is no other broker and no leader. Work is claimed with a lease whose epoch
+//! fences every later write: a worker that lost its lease changes nothing, whatever it believes. Only the database's
+//! clock counts. This module knows no object store and no warehouse.
+
+pub mod model;
+pub mod requests;
+
+pub use model::{
+    ExportFormat, JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant,
+    Window,
+};
+pub use requests::{NewRequest, Page, Requests, StatusFilter};

@@ -1,0 +1,4 @@
+-- The tables that are offered on demand, and whether each can be cut by time.
+SELECT table_name, time_column IS NOT NULL AS has_time
+FROM export_tables
+WHERE enabled AND on_demand
