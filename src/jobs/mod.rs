@@ -4,11 +4,20 @@
 //! fences every later write: a worker that lost its lease changes nothing, whatever it believes. Only the database's
 //! clock counts. This module knows no object store and no warehouse.
 
+pub mod heartbeat;
 pub mod model;
+pub mod queue;
 pub mod requests;
+mod sweep;
 
+pub use heartbeat::{Heartbeat, Lease};
 pub use model::{
     ExportFormat, JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant,
     Window,
 };
+pub use queue::{
+    Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
+    StagedPartition, TableFate, TableTask,
+};
 pub use requests::{NewRequest, Page, Requests, StatusFilter};
+pub use sweep::Leftover;

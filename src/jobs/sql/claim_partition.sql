@@ -1,0 +1,35 @@
+-- Takes the next due partition in the fair order, and notes that its table is in progress.
+-- $1 worker, $2 lease in seconds, $3 only this job (or NULL)
+WITH next AS MATERIALIZED (
+    SELECT id
+    FROM export_job_partitions
+    WHERE state = 'PENDING' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
+    ORDER BY fair_key, id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE export_job_partitions AS partition
+    SET state = 'RUNNING',
+        worker = $1,
+        lease_epoch = lease_epoch + 1,
+        lease_until = clock_timestamp() + make_interval(secs => $2),
+        attempts = attempts + 1,
+        started_at = coalesce(started_at, clock_timestamp())
+    FROM next
+    WHERE partition.id = next.id
+    RETURNING partition.*
+), noted AS (
+    INSERT INTO table_export_job_statuses AS status
+        (job_id, kind, tenant, table_name, window_start, window_end, status, attempts, policy_hash)
+    SELECT job.id, job.kind, job.tenant, claimed.table_name, job.window_start, job.window_end, 'IN-PROGRESS', 1,
+           tables.plan -> 'policy' ->> 'hash'
+    FROM claimed
+    JOIN export_jobs AS job ON job.id = claimed.job_id
+    JOIN export_job_tables AS tables ON tables.job_id = claimed.job_id AND tables.table_name = claimed.table_name
+    ON CONFLICT (job_id, table_name) DO UPDATE SET attempts = status.attempts + 1
+)
+SELECT claimed.id, claimed.job_id, claimed.table_name, claimed.ordinal, claimed.scan, claimed.lease_epoch,
+       claimed.attempts, job.tenant, tables.plan
+FROM claimed
+JOIN export_jobs AS job ON job.id = claimed.job_id
+JOIN export_job_tables AS tables ON tables.job_id = claimed.job_id AND tables.table_name = claimed.table_name
