@@ -1,1 +1,3 @@
 //! Local mode: everything on one machine from one command, with invented data only.
+
+pub mod postgres;
