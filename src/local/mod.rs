@@ -1,3 +1,4 @@
 //! Local mode: everything on one machine from one command, with invented data only.
 
 pub mod postgres;
+pub mod sample;

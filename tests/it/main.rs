@@ -1,3 +1,4 @@
 //! The integration tests: one binary, real parts.
 
 mod local_postgres;
+mod sample_warehouse;
