@@ -4,9 +4,15 @@
 //! database, and it imports nothing else of this project. What is not known here is denied.
 
 mod code;
+mod compile;
+pub mod engine;
 mod policy;
+mod predicate;
+pub mod rules;
 mod table;
 
 pub use code::{Code, CodeError};
+pub use compile::{PolicyContext, PolicyError, unclassified};
 pub use policy::{CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate};
+pub use rules::{RuleErrors, RuleFile, RuleSet};
 pub use table::{TableName, TableNameError};

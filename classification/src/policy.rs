@@ -42,7 +42,7 @@ pub struct CatalogColumn {
 }
 
 /// A condition on a row. Allow-lists only: there is no negation, so a value nobody has heard of is never admitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Predicate {
     /// Every row.
@@ -105,6 +105,9 @@ pub struct Policy {
     pub columns: Vec<PolicyColumn>,
     /// The rows that leave.
     pub rows: Predicate,
+    /// What restricts the rows, one sentence for each rule.
+    #[serde(default)]
+    pub row_rules: Vec<String>,
     /// Why, for every column of the catalog and every classified column that the catalog lacks.
     pub decisions: Vec<Decision>,
     /// SHA-256, in hex, of everything above in a canonical form: equal policies have equal hashes.

@@ -1,0 +1,155 @@
+//! The rules: the rows of five tables, read from files or from a database, validated as one set.
+//!
+//! A [`RuleSet`] exists only when everything in it holds; whoever has one need not check again. Nothing here reads a
+//! file or a database itself, and nothing is repaired: what is wrong is reported, all of it at once, and refused.
+
+mod check;
+mod diff;
+mod error;
+mod files;
+mod json;
+mod rows;
+mod table;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub use diff::Change;
+pub use error::{Place, RuleError, RuleErrors};
+pub use files::RuleFile;
+pub use rows::{
+    ActionKind, ColumnRule, DeniedCell, Exemption, ExportTable, FileFormat, MetricRule, Restriction, RestrictionKind,
+    SourceRule, TimeUnit, TypeProfile,
+};
+pub use table::RuleTable;
+
+use crate::code::Code;
+use crate::table::TableName;
+
+/// The rows of the five tables as they come, not yet validated. Serialised with the tables' names as keys.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rows {
+    /// Which tables are exported, and what their columns mean.
+    pub export_tables: Vec<ExportTable>,
+    /// What each column is.
+    pub data_column_classification: Vec<ColumnRule>,
+    /// What each source is.
+    pub actual_data_classifications: Vec<SourceRule>,
+    /// What each metric of a long table is.
+    pub long_table_data_classifications: Vec<MetricRule>,
+    /// What `hwc` does.
+    pub column_restrictions: Vec<Restriction>,
+}
+
+/// All rules, validated. Equal sets compare equal however their rows were ordered.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RuleSet {
+    tables: BTreeMap<TableName, ExportTable>,
+    columns: BTreeMap<(TableName, String), ColumnRule>,
+    sources: BTreeMap<String, SourceRule>,
+    metrics: BTreeMap<(TableName, String), MetricRule>,
+    restrictions: BTreeMap<(TableName, RestrictionKind, String), Restriction>,
+}
+
+impl RuleSet {
+    /// Reads the five files. Each must be there, if only with its header; other files that end in `.csv` are refused.
+    pub fn parse(files: &[RuleFile<'_>]) -> Result<Self, RuleErrors> {
+        files::parse(files)
+    }
+
+    /// Validates rows as a database holds them.
+    pub fn from_rows(rows: Rows) -> Result<Self, RuleErrors> {
+        check::build(check::Placed::by_key(rows), Vec::new())
+    }
+
+    /// Reads `{"export_tables": [{…}, …], …}`, the five tables as a database turns its rows into JSON. NULL counts
+    /// as the column's default; columns that the contract does not know are ignored.
+    pub fn from_json(document: &serde_json::Value) -> Result<Self, RuleErrors> {
+        let (rows, errors) = json::read(document);
+        check::build(check::Placed::by_key(rows), errors)
+    }
+
+    /// The rows, in the order of their keys.
+    pub fn rows(&self) -> Rows {
+        Rows {
+            export_tables: self.tables.values().cloned().collect(),
+            data_column_classification: self.columns.values().cloned().collect(),
+            actual_data_classifications: self.sources.values().cloned().collect(),
+            long_table_data_classifications: self.metrics.values().cloned().collect(),
+            column_restrictions: self.restrictions.values().cloned().collect(),
+        }
+    }
+
+    /// One table as the text of its file, in the order of the keys; reading it again gives the same rows.
+    pub fn to_csv(&self, table: RuleTable) -> String {
+        files::write(self, table)
+    }
+
+    /// What changes when `new` takes this set's place, table by table, in the order of the keys.
+    pub fn diff(&self, new: &RuleSet) -> Vec<Change> {
+        diff::diff(self, new)
+    }
+
+    /// What holds, but is probably not meant: one sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        check::notes(self)
+    }
+
+    /// The row of a table, enabled or not.
+    pub fn table(&self, table: &TableName) -> Option<&ExportTable> {
+        self.tables.get(table)
+    }
+
+    /// Every table's row, ordered by name.
+    pub fn tables(&self) -> impl Iterator<Item = &ExportTable> {
+        self.tables.values()
+    }
+
+    /// The rule of a column.
+    pub fn column(&self, table: &TableName, column: &str) -> Option<&ColumnRule> {
+        self.columns.get(&(table.clone(), column.to_owned()))
+    }
+
+    /// The rules of a table's columns, ordered by name.
+    pub fn columns(&self, table: &TableName) -> impl Iterator<Item = &ColumnRule> {
+        self.columns.range((table.clone(), String::new())..).map(|(_, rule)| rule).take_while({
+            let table = table.clone();
+            move |rule| rule.table_name == table
+        })
+    }
+
+    /// The code of a source; `None` for one that nobody has classified.
+    pub fn source(&self, source: &str) -> Option<Code> {
+        self.sources.get(source).map(|rule| rule.classification)
+    }
+
+    /// Every source's rule, ordered by name.
+    pub fn sources(&self) -> impl Iterator<Item = &SourceRule> {
+        self.sources.values()
+    }
+
+    /// The code of a long table's metric; `None` for one that nobody has classified.
+    pub fn metric(&self, table: &TableName, metric: &str) -> Option<Code> {
+        self.metrics.get(&(table.clone(), metric.to_owned())).map(|rule| rule.classification)
+    }
+
+    /// The rules of a long table's metrics, ordered by name.
+    pub fn metrics(&self, table: &TableName) -> impl Iterator<Item = &MetricRule> {
+        self.metrics.range((table.clone(), String::new())..).map(|(_, rule)| rule).take_while({
+            let table = table.clone();
+            move |rule| rule.table_name == table
+        })
+    }
+
+    /// What `hwc` does to a column, a metric or a source of a table.
+    pub fn restriction(&self, table: &TableName, kind: RestrictionKind, name: &str) -> Option<&Restriction> {
+        self.restrictions.get(&(table.clone(), kind, name.to_owned()))
+    }
+
+    /// Every restriction, ordered by table, kind and name.
+    pub fn restrictions(&self) -> impl Iterator<Item = &Restriction> {
+        self.restrictions.values()
+    }
+}

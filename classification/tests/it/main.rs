@@ -1,0 +1,8 @@
+//! What the crate promises, tested from outside.
+
+// Helpers of tests may unwrap as the tests themselves do.
+#![allow(clippy::unwrap_used)]
+
+mod engine;
+mod policy;
+mod rules;
