@@ -5,5 +5,6 @@
 pub mod error;
 pub mod jobs;
 pub mod local;
+pub mod pipeline;
 pub mod storage;
 pub mod warehouse;

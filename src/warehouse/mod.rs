@@ -4,6 +4,8 @@
 //! Nothing here decides what may leave: a [`ScanSpec`] is made from a compiled policy and names every column and
 //! every row condition. There is no way to ask for "all columns".
 
+pub mod postgres;
+
 use std::fmt;
 use std::time::Duration;
 

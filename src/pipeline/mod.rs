@@ -1,0 +1,3 @@
+//! The run of one export, in the order of its stages.
+
+pub mod encode;

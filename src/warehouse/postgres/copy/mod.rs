@@ -1,0 +1,331 @@
+//! The binary COPY format, decoded in place into Arrow builders.
+//!
+//! Bytes come in as they are read, in pieces of any size; record batches come out. There is one file a type family.
+//! Whatever the bytes are, the answer is a batch or an error: nothing here panics, reads past what it was given,
+//! or takes a stream for complete that lacks its trailer.
+
+mod boolean;
+mod numeric;
+mod primitive;
+mod validity;
+mod varlen;
+
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use self::boolean::Boolean;
+use self::numeric::{Decimal, NumericText};
+use self::primitive::{Date, Float4, Float8, Int2, Int4, Int8, Oid, Primitive, Timestamp};
+use self::varlen::{Bytea, Bytes, Jsonb, Text, TimeText, UuidText};
+use super::types::Decoding;
+
+const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
+/// Signature, flags, and the length of the header's extension.
+const HEADER: usize = 19;
+
+/// When a batch is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BatchLimits {
+    /// Rows.
+    pub(super) rows: usize,
+    /// Bytes as they came.
+    pub(super) bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { rows: 8192, bytes: 2 << 20 }
+    }
+}
+
+/// Why one value was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ValueError {
+    /// The file's type has no such value.
+    Unrepresentable(&'static str),
+    /// The bytes are not what the type's are.
+    Malformed(&'static str),
+}
+
+/// Why the stream could not be decoded. Holds no content.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum DecodeError {
+    /// A value of the column at this place.
+    #[error("column {column}: {reason:?}")]
+    Value {
+        /// The column's place in the scan.
+        column: usize,
+        /// Why.
+        reason: ValueError,
+    },
+    /// The frame around the values.
+    #[error("{0}")]
+    Frame(&'static str),
+}
+
+/// Takes values of one column, and gives them away as an array.
+trait Builder {
+    /// One value that is there.
+    fn push(&mut self, bytes: &[u8]) -> Result<(), ValueError>;
+
+    /// One NULL.
+    fn push_null(&mut self);
+
+    /// Everything since the last call.
+    fn take(&mut self) -> Result<ArrayRef, ValueError>;
+}
+
+/// Declares [`Column`], one variant a builder, so that the inner loop branches instead of calling through a table.
+macro_rules! columns {
+    ($($variant:ident($builder:ty),)+) => {
+        enum Column { $($variant($builder),)+ }
+
+        impl Column {
+            #[inline]
+            fn push(&mut self, bytes: &[u8]) -> Result<(), ValueError> {
+                match self { $(Column::$variant(builder) => builder.push(bytes),)+ }
+            }
+
+            #[inline]
+            fn push_null(&mut self) {
+                match self { $(Column::$variant(builder) => builder.push_null(),)+ }
+            }
+
+            fn take(&mut self) -> Result<ArrayRef, ValueError> {
+                match self { $(Column::$variant(builder) => builder.take(),)+ }
+            }
+        }
+    };
+}
+
+columns! {
+    Int2(Primitive<Int2>),
+    Int4(Primitive<Int4>),
+    Int8(Primitive<Int8>),
+    Oid(Primitive<Oid>),
+    Float4(Primitive<Float4>),
+    Float8(Primitive<Float8>),
+    Timestamp(Primitive<Timestamp>),
+    Date(Primitive<Date>),
+    Boolean(Boolean),
+    Decimal(Decimal),
+    NumericText(NumericText),
+    Text(Text),
+    Jsonb(Jsonb),
+    Bytea(Bytea),
+    Uuid(UuidText),
+    Time(TimeText),
+}
+
+impl Column {
+    fn new(decoding: Decoding, data_type: DataType, rows: usize) -> Self {
+        match decoding {
+            Decoding::Int2 => Self::Int2(Primitive::new(data_type, rows)),
+            Decoding::Int4 => Self::Int4(Primitive::new(data_type, rows)),
+            Decoding::Int8 => Self::Int8(Primitive::new(data_type, rows)),
+            Decoding::Oid => Self::Oid(Primitive::new(data_type, rows)),
+            Decoding::Float4 => Self::Float4(Primitive::new(data_type, rows)),
+            Decoding::Float8 => Self::Float8(Primitive::new(data_type, rows)),
+            Decoding::Timestamp | Decoding::TimestampTz => Self::Timestamp(Primitive::new(data_type, rows)),
+            Decoding::Date => Self::Date(Primitive::new(data_type, rows)),
+            Decoding::Bool => Self::Boolean(Boolean::default()),
+            Decoding::Decimal { precision, scale } => Self::Decimal(Decimal::new(precision, scale, rows)),
+            Decoding::NumericText => Self::NumericText(NumericText(Bytes::new(rows, 8))),
+            Decoding::Text | Decoding::Json => Self::Text(Text(Bytes::new(rows, 8))),
+            Decoding::Jsonb => Self::Jsonb(Jsonb(Bytes::new(rows, 32))),
+            Decoding::Bytea => Self::Bytea(Bytea(Bytes::new(rows, 8))),
+            Decoding::Uuid => Self::Uuid(UuidText(Bytes::new(rows, 36))),
+            Decoding::Time => Self::Time(TimeText(Bytes::new(rows, 15))),
+        }
+    }
+}
+
+/// Where in the stream the decoder stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Before the header.
+    Header,
+    /// In the header's extension, with so many bytes of it to come.
+    Extension(usize),
+    /// Before a row or the trailer.
+    Row,
+    /// In a row, before the column of this index.
+    Field(usize),
+    /// After the trailer.
+    End,
+}
+
+/// Turns the bytes of one COPY into record batches.
+pub(super) struct Decoder {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    limits: BatchLimits,
+    place: Place,
+    /// The beginning of something whose end has not come yet.
+    carry: Vec<u8>,
+    rows: usize,
+    bytes: usize,
+}
+
+impl Decoder {
+    /// A decoder of rows with these columns; `schema` has one field for each.
+    pub(super) fn new(schema: SchemaRef, columns: &[Decoding], limits: BatchLimits) -> Self {
+        // Many columns make long rows: the byte limit will cut their batches long before the row limit does.
+        let rows = limits.rows.min(limits.bytes / (columns.len().max(1) * 8)).max(1);
+        let columns = columns
+            .iter()
+            .zip(schema.fields())
+            .map(|(&decoding, field)| Column::new(decoding, field.data_type().clone(), rows))
+            .collect();
+        Self { schema, columns, limits, place: Place::Header, carry: Vec::new(), rows: 0, bytes: 0 }
+    }
+
+    /// Takes the next piece of the stream, all of it.
+    pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), DecodeError> {
+        self.bytes += piece.len();
+        if self.carry.is_empty() {
+            let used = self.consume(piece)?;
+            self.carry.extend_from_slice(&piece[used..]);
+        } else {
+            let mut carry = std::mem::take(&mut self.carry);
+            carry.extend_from_slice(piece);
+            let used = self.consume(&carry)?;
+            carry.drain(..used);
+            self.carry = carry;
+        }
+        Ok(())
+    }
+
+    /// Whether a batch should be taken now.
+    pub(super) fn is_full(&self) -> bool {
+        (self.rows >= self.limits.rows || self.bytes >= self.limits.bytes)
+            && self.rows > 0
+            && !matches!(self.place, Place::Field(_))
+    }
+
+    /// The whole rows since the last call; `None` where there are none. Only meaningful between rows.
+    pub(super) fn take(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
+        if self.rows == 0 || matches!(self.place, Place::Field(_)) {
+            return Ok(None);
+        }
+        let mut arrays = Vec::with_capacity(self.columns.len());
+        for (column, builder) in self.columns.iter_mut().enumerate() {
+            arrays.push(builder.take().map_err(|reason| DecodeError::Value { column, reason })?);
+        }
+        self.rows = 0;
+        self.bytes = 0;
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .map(Some)
+            .map_err(|_| DecodeError::Frame("the columns do not make a batch"))
+    }
+
+    /// To be called when the server has said that it is done: whether the stream said so too.
+    pub(super) fn finish(&self) -> Result<(), DecodeError> {
+        if self.place == Place::End && self.carry.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Frame("the stream ended without its trailer"))
+        }
+    }
+
+    /// Decodes as far as whole values reach and says how far that is.
+    fn consume(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
+        let mut rest = bytes;
+        loop {
+            match self.place {
+                Place::Header => {
+                    let Some((header, after)) = rest.split_first_chunk::<HEADER>() else { break };
+                    self.place = Place::Extension(extension(header)?);
+                    rest = after;
+                }
+                Place::Extension(left) => {
+                    let skip = left.min(rest.len());
+                    rest = &rest[skip..];
+                    if skip < left {
+                        self.place = Place::Extension(left - skip);
+                        break;
+                    }
+                    self.place = Place::Row;
+                }
+                Place::Row => {
+                    let Some((count, after)) = rest.split_first_chunk::<2>() else { break };
+                    rest = after;
+                    self.place = match i16::from_be_bytes(*count) {
+                        -1 => Place::End,
+                        count if usize::try_from(count) == Ok(self.columns.len()) => Place::Field(0),
+                        _ => return Err(DecodeError::Frame("a row has another number of columns")),
+                    };
+                }
+                Place::Field(first) => {
+                    let (reached, after) = self.fields(first, rest)?;
+                    rest = after;
+                    if reached < self.columns.len() {
+                        self.place = Place::Field(reached);
+                        break;
+                    }
+                    self.place = Place::Row;
+                    self.rows += 1;
+                }
+                Place::End => {
+                    if !rest.is_empty() {
+                        return Err(DecodeError::Frame("the stream goes on after its trailer"));
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    /// Decodes the fields of a row from column `first` on; says which column comes next and what is left.
+    #[inline]
+    fn fields<'a>(&mut self, first: usize, mut rest: &'a [u8]) -> Result<(usize, &'a [u8]), DecodeError> {
+        for (column, builder) in self.columns.iter_mut().enumerate().skip(first) {
+            let Some((length, after)) = rest.split_first_chunk::<4>() else { return Ok((column, rest)) };
+            match i32::from_be_bytes(*length) {
+                -1 => {
+                    builder.push_null();
+                    rest = after;
+                }
+                length => {
+                    let Ok(length) = usize::try_from(length) else {
+                        return Err(DecodeError::Frame("a value has a negative length"));
+                    };
+                    let Some((value, after)) = after.split_at_checked(length) else { return Ok((column, rest)) };
+                    builder.push(value).map_err(|reason| DecodeError::Value { column, reason })?;
+                    rest = after;
+                }
+            }
+        }
+        Ok((self.columns.len(), rest))
+    }
+}
+
+/// Checks the header and gives the length of its extension.
+fn extension(header: &[u8; HEADER]) -> Result<usize, DecodeError> {
+    let (signature, rest) = header.split_at(SIGNATURE.len());
+    if signature != SIGNATURE {
+        return Err(DecodeError::Frame("the stream does not begin as a binary COPY does"));
+    }
+    let word = |at: usize| u32::from_be_bytes([rest[at], rest[at + 1], rest[at + 2], rest[at + 3]]);
+    // The upper half of the flags changes the format; a reader that does not know them must stop.
+    if word(0) >> 16 != 0 {
+        return Err(DecodeError::Frame("the stream has flags that are not known"));
+    }
+    usize::try_from(word(4))
+        .ok()
+        .filter(|&length| length <= 1 << 20)
+        .ok_or(DecodeError::Frame("the header is too long"))
+}
+
+/// A value of exactly this width.
+#[inline]
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ValueError> {
+    bytes.try_into().map_err(|_| ValueError::Malformed("a value of another width than its type has"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! Writes the SQL of a scan. Names come from the catalog and are always quoted; values are written by one function.
+//! Literals rely on `standard_conforming_strings`, which every session of ours sets.
+
+use std::fmt::Write;
+
+use chrono::{DateTime, Datelike, Duration, Timelike, Utc};
+use classification::{PolicyColumn, Predicate, TableName};
+
+use super::super::{ScanSpec, TimeSlice, TimeUnit, WarehouseError};
+use super::catalog::{Column, Table};
+use super::types::Decoding;
+
+/// How far around a boundary a change of the zone's offset matters: no zone ever jumped by more than a day.
+const SHIFT: Duration = Duration::hours(48);
+
+/// A scan whose names are resolved: its statement and how its columns are decoded, in order.
+#[derive(Debug)]
+pub(super) struct Rendered<'a> {
+    /// The `SELECT`.
+    pub(super) sql: String,
+    /// The columns it yields.
+    pub(super) columns: Vec<(&'a Column, Decoding)>,
+}
+
+/// A name as an identifier.
+pub(super) fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A value as a literal of unknown type. PostgreSQL's texts have no NUL: the caller leaves such values out.
+pub(super) fn literal(value: &str) -> String {
+    format!("'{}'", value.replace('\'', "''"))
+}
+
+/// A table as it stands in `FROM`.
+fn qualified(table: &TableName) -> String {
+    format!("{}.{}", ident(table.schema()), ident(table.name()))
+}
+
+/// The statement of a scan; an error where the table is not what was planned.
+pub(super) fn scan<'a>(spec: &ScanSpec, table: &'a Table) -> Result<Rendered<'a>, WarehouseError> {
+    let mut columns = Vec::with_capacity(spec.columns.len());
+    let mut list = Vec::with_capacity(spec.columns.len());
+    for planned in &spec.columns {
+        let (column, decoding) = resolve(table, planned)?;
+        columns.push((column, decoding));
+        let name = ident(&column.name);
+        list.push(match &planned.cell {
+            Predicate::Always => name,
+            cell => format!("CASE WHEN {} THEN {name} END AS {name}", predicate(cell, table)?),
+        });
+    }
+    if columns.is_empty() {
+        return Err(WarehouseError::Protocol { detail: format!("a scan of '{}' without columns", table.name) });
+    }
+    let mut conditions = Vec::new();
+    if let Some(slice) = &spec.slice {
+        conditions.push(time(slice, table)?);
+    }
+    if spec.rows != Predicate::Always {
+        conditions.push(predicate(&spec.rows, table)?);
+    }
+    let mut sql = format!("SELECT {} FROM {}", list.join(", "), qualified(&table.name));
+    if !conditions.is_empty() {
+        let _ = write!(sql, " WHERE {}", conditions.join(" AND "));
+    }
+    Ok(Rendered { sql, columns })
+}
+
+/// The column of the plan as the catalog has it now.
+fn resolve<'a>(table: &'a Table, planned: &PolicyColumn) -> Result<(&'a Column, Decoding), WarehouseError> {
+    let column = table.column(&planned.name);
+    match column {
+        Some(column) if column.sql_type == planned.sql_type => match column.decoding {
+            Some(decoding) => Ok((column, decoding)),
+            None => Err(WarehouseError::TypeUnsupported {
+                table: table.name.clone(),
+                column: column.name.clone(),
+                sql_type: column.sql_type.clone(),
+            }),
+        },
+        _ => Err(changed(table, &planned.name, &planned.sql_type, column)),
+    }
+}
+
+fn changed(table: &Table, column: &str, planned: &str, found: Option<&Column>) -> WarehouseError {
+    WarehouseError::SchemaChanged {
+        table: table.name.clone(),
+        column: column.to_owned(),
+        planned: planned.to_owned(),
+        found: found.map_or("missing", |column| &column.sql_type).to_owned(),
+    }
+}
+
+/// A condition on a row, in parentheses wherever it could be torn apart.
+fn predicate(predicate_: &Predicate, table: &Table) -> Result<String, WarehouseError> {
+    Ok(match predicate_ {
+        Predicate::Always => "true".to_owned(),
+        Predicate::Never => "false".to_owned(),
+        Predicate::In { column, values } => {
+            let name =
+                &table.column(column).ok_or_else(|| changed(table, column, "a column of the policy", None))?.name;
+            // A text in the database never holds NUL, so such a value admits nothing.
+            let values: Vec<String> =
+                values.iter().filter(|value| !value.contains('\0')).map(|value| literal(value)).collect();
+            if values.is_empty() {
+                "false".to_owned()
+            } else {
+                format!("({}::pg_catalog.text COLLATE pg_catalog.\"C\" IN ({}))", ident(name), values.join(", "))
+            }
+        }
+        Predicate::All(parts) => joined(parts, " AND ", "true", table)?,
+        Predicate::Any(parts) => joined(parts, " OR ", "false", table)?,
+    })
+}
+
+fn joined(parts: &[Predicate], with: &str, none: &str, table: &Table) -> Result<String, WarehouseError> {
+    if parts.is_empty() {
+        return Ok(none.to_owned());
+    }
+    let parts = parts.iter().map(|part| predicate(part, table)).collect::<Result<Vec<_>, _>>()?;
+    Ok(format!("({})", parts.join(with)))
+}
+
+/// The condition of a time slice, in a form that an index on the column serves.
+fn time(slice: &TimeSlice, table: &Table) -> Result<String, WarehouseError> {
+    let planned = || format!("a time column ({:?})", slice.unit);
+    let column = table.column(&slice.column);
+    let name = ident(&slice.column);
+    let unit = match (slice.unit, column.and_then(|column| column.decoding)) {
+        (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::TimestampTz)) => {
+            let [start, end] = [slice.start, slice.end].map(timestamptz);
+            return Ok(format!("({name} >= {start} AND {name} < {end})"));
+        }
+        (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::Timestamp | Decoding::Date)) => {
+            return Ok(local_time(&name, slice));
+        }
+        (
+            TimeUnit::EpochS | TimeUnit::EpochMs,
+            Some(Decoding::Int2 | Decoding::Int4 | Decoding::Int8 | Decoding::Decimal { .. } | Decoding::NumericText),
+        ) => slice.unit,
+        _ => return Err(changed(table, &slice.column, &planned(), column)),
+    };
+    let micros = if unit == TimeUnit::EpochS { 1_000_000 } else { 1_000 };
+    // The first whole number that is not before the instant, on both sides.
+    let [start, end] = [slice.start, slice.end].map(|instant| ceil(micros_of(instant), micros));
+    Ok(format!("({name} >= {start} AND {name} < {end})"))
+}
+
+/// The condition for values without a zone, dates among them: a date is its first moment.
+///
+/// A value means the instant that PostgreSQL makes of it in the zone, so that every row belongs to exactly one slice
+/// also in the hour that daylight saving repeats. Where the offset does not change near a boundary, which the
+/// planner finds out for itself since everything there is constant, that is a plain comparison; where it does, the
+/// comparison is loosened by the change and each row of that stretch is looked at.
+fn local_time(name: &str, slice: &TimeSlice) -> String {
+    if slice.zone == "UTC" {
+        let [start, end] = [slice.start, slice.end].map(|instant| format!("timestamp '{}'", written(instant, "")));
+        return format!("({name} >= {start} AND {name} < {end})");
+    }
+    let zone = literal(&slice.zone);
+    let local = |instant: DateTime<Utc>| format!("({} AT TIME ZONE {zone})", timestamptz(instant));
+    let boundary = |instant: DateTime<Utc>, operator: &str, extreme: &str| {
+        let hours = SHIFT.num_hours();
+        let before = format!("({} + interval '{hours} hours')", local(instant - SHIFT));
+        let at = local(instant);
+        let after = format!("({} - interval '{hours} hours')", local(instant + SHIFT));
+        format!(
+            "{name} {operator} {extreme}({before}, {at}, {after}) AND (({before} = {at} AND {at} = {after}) \
+             OR ({name}::timestamp AT TIME ZONE {zone}) {operator} {})",
+            timestamptz(instant)
+        )
+    };
+    format!("({} AND {})", boundary(slice.start, ">=", "LEAST"), boundary(slice.end, "<", "GREATEST"))
+}
+
+/// Microseconds since 1970, rounded up: a slice begins and ends at the first value not before its instant.
+fn micros_of(instant: DateTime<Utc>) -> i64 {
+    instant.timestamp_micros() + i64::from(instant.timestamp_subsec_nanos() % 1000 != 0)
+}
+
+fn ceil(value: i64, unit: i64) -> i64 {
+    value.div_euclid(unit) + i64::from(value.rem_euclid(unit) != 0)
+}
+
+/// An instant as a constant with zone.
+fn timestamptz(instant: DateTime<Utc>) -> String {
+    format!("timestamptz '{}'", written(instant, "+00"))
+}
+
+/// An instant in UTC as PostgreSQL reads it, followed by this zone.
+fn written(instant: DateTime<Utc>, zone: &str) -> String {
+    let instant = DateTime::from_timestamp_micros(micros_of(instant)).unwrap_or(instant);
+    let (year, era) = if instant.year() > 0 { (instant.year(), "") } else { (1 - instant.year(), " BC") };
+    format!(
+        "{year:04}-{:02}-{:02} {:02}:{:02}:{:02}.{:06}{zone}{era}",
+        instant.month(),
+        instant.day(),
+        instant.hour(),
+        instant.minute(),
+        instant.second(),
+        instant.timestamp_subsec_micros()
+    )
+}
+
+#[cfg(test)]
+mod tests;

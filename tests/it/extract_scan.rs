@@ -1,0 +1,1 @@
+//! Scans: what they read, how they end, and what goes wrong.
