@@ -48,6 +48,10 @@ codes! {
     TooManyRequests = "TOO_MANY_REQUESTS", retryable: true;
     /// The request cannot be read: not JSON, not GraphQL, too large, too deep or too complex.
     BadRequest = "BAD_REQUEST", retryable: false;
+    /// Nobody can tell who asks.
+    Unauthenticated = "UNAUTHENTICATED", retryable: false;
+    /// The request was not read or answered in the time it is given.
+    RequestTimeout = "REQUEST_TIMEOUT", retryable: true;
     /// A rule of the classification files or tables does not hold.
     RulesInvalid = "RULES_INVALID", retryable: false;
     /// The table that the rules enable does not exist in the warehouse.

@@ -2,6 +2,7 @@
 //!
 //! The modules stand in the order that data flows; `ARCHITECTURE.md` draws the map.
 
+pub mod api;
 pub mod error;
 pub mod jobs;
 pub mod local;

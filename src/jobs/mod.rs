@@ -19,5 +19,5 @@ pub use queue::{
     Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
     StagedPartition, TableFate, TableTask,
 };
-pub use requests::{NewRequest, Page, Requests, StatusFilter};
+pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
 pub use sweep::Leftover;

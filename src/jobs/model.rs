@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use classification::TableName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -271,6 +271,8 @@ pub struct TableExportStatus {
     pub tenant: String,
     /// The table.
     pub table_name: String,
+    /// The day of the schedule; `None` on demand.
+    pub export_date: Option<NaiveDate>,
     /// First instant of the range.
     pub window_start: DateTime<Utc>,
     /// First instant after the range.

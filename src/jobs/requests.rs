@@ -65,6 +65,21 @@ pub struct StatusFilter {
     pub job: Option<JobId>,
 }
 
+/// A table that the rules allow to be exported.
+#[derive(Debug, Clone)]
+pub struct ExportableTable {
+    /// The table.
+    pub name: TableName,
+    /// Whether requests may name it.
+    pub on_demand: bool,
+    /// Whether the schedule exports it.
+    pub scheduled: bool,
+    /// The column that time ranges are cut by.
+    pub time_column: Option<String>,
+    /// The format of its scheduled exports; `None` for one that this version cannot write.
+    pub format: Option<ExportFormat>,
+}
+
 /// Submits requests and reads jobs.
 #[derive(Debug, Clone)]
 pub struct Requests {
@@ -94,8 +109,12 @@ impl Requests {
     /// `IDEMPOTENCY_KEY_REUSED`, `TOO_MANY_REQUESTS`, `METADATA_UNAVAILABLE`.
     pub async fn submit(&self, request: &NewRequest) -> Result<JobId, Failure> {
         let tables = request.tables.as_deref().map(named_tables).transpose()?;
-        if request.idempotency_key.as_ref().is_some_and(|key| !(1..=255).contains(&key.chars().count())) {
-            return Err(Failure::new(ErrorCode::BadRequest, "idempotencyKey must have 1 to 255 characters"));
+        let sound = |key: &String| (1..=255).contains(&key.chars().count()) && !key.contains('\0');
+        if !request.idempotency_key.as_ref().is_none_or(sound) {
+            return Err(Failure::new(
+                ErrorCode::BadRequest,
+                "idempotencyKey must have 1 to 255 characters, none of them NUL",
+            ));
         }
         let body = Body {
             start: request.start,
@@ -208,6 +227,21 @@ impl Requests {
             ));
         }
         Ok(())
+    }
+
+    /// The enabled tables, by name.
+    pub async fn export_tables(&self) -> Result<Vec<ExportableTable>, Failure> {
+        let rows: Vec<(String, bool, bool, Option<String>, Option<String>)> =
+            sqlx::query_as(include_str!("sql/export_tables.sql"))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(metadata_failure)?;
+        // A name that is none cannot be exported either; the worker says so where it matters.
+        let tables = rows.into_iter().filter_map(|(name, on_demand, scheduled, time_column, format)| {
+            let format = format.as_deref().map_or(Some(ExportFormat::Parquet), ExportFormat::parse);
+            Some(ExportableTable { name: name.parse().ok()?, on_demand, scheduled, time_column, format })
+        });
+        Ok(tables.collect())
     }
 
     /// One job of a tenant. `None` for an id that is unknown or another tenant's.

@@ -1,0 +1,109 @@
+//! The GraphQL schema and how a request reaches it.
+//!
+//! Resolvers map: arguments to calls of [`crate::jobs::Requests`], jobs to types. What is decided is decided there,
+//! or in the document guard before anything runs.
+
+mod errors;
+mod guard;
+mod http;
+mod mutation;
+mod query;
+mod types;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::{EmptySubscription, Json, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError};
+use chrono::{DateTime, Utc};
+
+use self::http::Body;
+pub(super) use self::http::answer;
+use self::mutation::Mutation;
+use self::query::Query;
+use super::auth::Identity;
+use super::scope::RequestId;
+use super::{ApiContext, LinkSettings};
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::Requests;
+use crate::storage::ObjectStore;
+
+type ExporterSchema = Schema<Query, Mutation, EmptySubscription>;
+
+/// Most that the fields of one document may cost together; a page costs its length times its fields.
+const MOST_COMPLEXITY: usize = 20_000;
+
+fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query, Mutation, EmptySubscription)
+        .override_output_type_description::<DateTime<Utc>>("An instant in UTC, in the format of RFC 3339.")
+        .override_output_type_description::<Json<()>>("Any JSON value.")
+}
+
+/// The schema in the GraphQL schema definition language; `schema.graphql` holds the same text.
+pub fn sdl() -> String {
+    let options = SDLExportOptions::new().prefer_single_line_descriptions().use_space_ident();
+    let text = builder().finish().sdl_with_options(options);
+    // The exporter leaves blanks at the ends of some lines; a committed file has none.
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// Runs documents against the schema.
+#[derive(Clone)]
+pub(super) struct Endpoint {
+    schema: ExporterSchema,
+    request_timeout: Duration,
+}
+
+impl Endpoint {
+    pub(super) fn new(context: &ApiContext) -> Self {
+        let mut schema = builder()
+            .limit_complexity(MOST_COMPLEXITY)
+            .limit_depth(guard::MOST_DEPTH)
+            .limit_directives(guard::MOST_DIRECTIVES)
+            .data::<Requests>(context.requests.clone())
+            .data(Links { store: context.store.clone(), settings: context.links });
+        if !context.introspection {
+            schema = schema.disable_introspection().disable_suggestions();
+        }
+        Self { schema: schema.finish(), request_timeout: context.request_timeout }
+    }
+
+    /// Answers one document as this identity. The flag says whether the time for it ran out.
+    async fn run(&self, body: Body, identity: Identity, id: &RequestId) -> (Response, bool) {
+        let mut timed_out = false;
+        let mut response = match guard::check(&body.query) {
+            Err(refused) => Response::from_errors(vec![refused]),
+            Ok(document) => {
+                let mut request = Request::new(body.query).variables(body.variables).data(identity);
+                request.operation_name = body.operation_name;
+                request.set_parsed_query(document);
+                match tokio::time::timeout(self.request_timeout, self.schema.execute(request)).await {
+                    Ok(response) => response,
+                    Err(_) => {
+                        timed_out = true;
+                        Response::from_errors(vec![self.too_slow()])
+                    }
+                }
+            }
+        };
+        errors::finish(&mut response, id);
+        (response, timed_out)
+    }
+
+    fn too_slow(&self) -> ServerError {
+        let failure = Failure::new(
+            ErrorCode::RequestTimeout,
+            format!(
+                "not answered within {} seconds; what was asked may have been done all the same. \
+                 Repeat it, a requestData with the same idempotencyKey",
+                self.request_timeout.as_secs_f64()
+            ),
+        );
+        errors::of(failure).into_server_error(Default::default())
+    }
+}
+
+/// What signing links needs.
+struct Links {
+    store: Arc<dyn ObjectStore>,
+    settings: LinkSettings,
+}

@@ -1,0 +1,78 @@
+//! What may be asked.
+
+use async_graphql::{Context, Object, Result};
+
+use super::super::auth::Identity;
+use super::errors;
+use super::types::{
+    Connection, ExportTable, RequestStatus, TableExportJobStatus, TableExportJobStatusFilter, page, page_cost,
+};
+use crate::jobs::{JobId, Requests};
+
+/// The root of queries.
+pub(super) struct Query;
+
+/// What may be asked. Every answer is of the asker's own tenant.
+#[Object]
+impl Query {
+    /// Where a request is: the same answer as `requestStatus`, as a query.
+    async fn request(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What `requestData` returned.")] request_id: String,
+    ) -> Result<RequestStatus> {
+        find(context, &request_id).await
+    }
+
+    /// The tenant's exports, newest first.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn requests(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; left out: 20.")] first: Option<i64>,
+        #[graphql(desc = "Continue after this cursor: `pageInfo.endCursor` of the page before.")] after: Option<String>,
+    ) -> Result<Connection<RequestStatus>> {
+        let identity = context.data::<Identity>()?;
+        let page = page(first, after.as_deref()).map_err(errors::of)?;
+        let jobs = context.data::<Requests>()?.list(&identity.tenant, &page).await.map_err(errors::of)?;
+        Ok(Connection::of(jobs, &page, |job| (job.queued_at, job.id), RequestStatus::of))
+    }
+
+    /// The tables that may be exported.
+    async fn export_tables(&self, context: &Context<'_>) -> Result<Vec<ExportTable>> {
+        let tables = context.data::<Requests>()?.export_tables().await.map_err(errors::of)?;
+        Ok(tables.into_iter().map(ExportTable::from).collect())
+    }
+
+    /// Every table of every export, newest first: what the table `table_export_job_statuses` holds of the tenant.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn table_export_job_statuses(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Only those that match all of this.")] filter: Option<TableExportJobStatusFilter>,
+        #[graphql(desc = "How many, 1 to 100; left out: 20.")] first: Option<i64>,
+        #[graphql(desc = "Continue after this cursor: `pageInfo.endCursor` of the page before.")] after: Option<String>,
+    ) -> Result<Connection<TableExportJobStatus>> {
+        let identity = context.data::<Identity>()?;
+        let page = page(first, after.as_deref()).map_err(errors::of)?;
+        let Some(filter) = filter.unwrap_or_default().resolve().map_err(errors::of)? else {
+            return Ok(Connection::empty());
+        };
+        let requests = context.data::<Requests>()?;
+        let rows = requests.table_statuses(&identity.tenant, &filter, &page).await.map_err(errors::of)?;
+        Ok(Connection::of(
+            rows,
+            &page,
+            |row| (row.started_at, row.job_id, row.table_name.clone()),
+            TableExportJobStatus::from,
+        ))
+    }
+}
+
+/// One request of the asker's tenant. What is malformed, unknown or another's was not requested, all alike.
+pub(super) async fn find(context: &Context<'_>, request_id: &str) -> Result<RequestStatus> {
+    let tenant = &context.data::<Identity>()?.tenant;
+    let Ok(id) = request_id.parse::<JobId>() else { return Ok(RequestStatus::not_requested()) };
+    let job = context.data::<Requests>()?.find(tenant, id).await.map_err(errors::of)?;
+    Ok(job.map_or_else(RequestStatus::not_requested, RequestStatus::of))
+}

@@ -1,0 +1,15 @@
+//! The types of the schema, one file a subject.
+
+mod connection;
+mod enums;
+mod request_status;
+mod scalars;
+mod table_statuses;
+mod tables;
+
+pub(super) use self::connection::{Connection, page, page_cost};
+pub(super) use self::enums::{ExportFormat, ExportKind, RequestState, TableState};
+pub(super) use self::request_status::RequestStatus;
+pub(super) use self::scalars::{Date, Long};
+pub(super) use self::table_statuses::{TableExportJobStatus, TableExportJobStatusFilter};
+pub(super) use self::tables::{ExportError, ExportTable, TableStatus};

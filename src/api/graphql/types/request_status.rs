@@ -1,0 +1,156 @@
+//! What became of a request.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_graphql::{Context, Json, Object, Result};
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::OnceCell;
+
+use super::super::{Links, errors};
+use super::{ExportError, ExportFormat, ExportKind, RequestState, TableStatus};
+use crate::error::Failure;
+use crate::jobs::{JobState, JobView, TableState};
+use crate::storage::ObjectKey;
+
+/// A job, or none, on its way into an answer.
+pub(in crate::api::graphql) struct RequestStatus {
+    job: Option<JobView>,
+    /// Signed at most once an answer, and only when it is asked for.
+    signed: OnceCell<Result<Signed, Failure>>,
+}
+
+#[derive(Clone)]
+struct Signed {
+    urls: BTreeMap<String, Vec<String>>,
+    /// How long the first of them that ends works.
+    valid_for: Option<Duration>,
+}
+
+impl RequestStatus {
+    pub(in crate::api::graphql) fn of(job: JobView) -> Self {
+        Self { job: Some(job), signed: OnceCell::new() }
+    }
+
+    pub(in crate::api::graphql) fn not_requested() -> Self {
+        Self { job: None, signed: OnceCell::new() }
+    }
+
+    /// The links of a job that has ended.
+    async fn links(&self, context: &Context<'_>) -> Result<Option<&Signed>> {
+        let Some(job) = self.job.as_ref().filter(|job| job.state.is_final()) else { return Ok(None) };
+        let links = context.data::<Links>()?;
+        let signed = self.signed.get_or_init(|| links.sign(job)).await;
+        signed.as_ref().map(Some).map_err(|failure| errors::of(failure.clone()))
+    }
+}
+
+impl Links {
+    /// Signs a link for every published file. The files of an expired job are gone, so nothing leads to them.
+    async fn sign(&self, job: &JobView) -> Result<Signed, Failure> {
+        let mut signed = Signed { urls: BTreeMap::new(), valid_for: None };
+        let published = job.tables.iter().filter(|table| table.state == TableState::Completed);
+        for table in published.filter(|table| job.state != JobState::Expired && !table.files.is_empty()) {
+            let mut urls = Vec::with_capacity(table.files.len());
+            for file in &table.files {
+                let key = ObjectKey::new(file.key.as_str())?;
+                let link = self.store.presign_get(&key, self.settings.ttl).await?;
+                signed.valid_for = Some(signed.valid_for.map_or(link.valid_for, |least| least.min(link.valid_for)));
+                urls.push(link.url);
+            }
+            signed.urls.insert(table.name.to_string(), urls);
+        }
+        Ok(signed)
+    }
+}
+
+/// What became of a request. Of one that does not exist everything but status and progress is null.
+#[Object]
+impl RequestStatus {
+    /// `In Progress`, `Completed`, `Failed`, `Cancelled`, `Expired`, or `Request has not been requested` for an id
+    /// that is not one of the tenant's.
+    async fn status(&self) -> &'static str {
+        self.job.as_ref().map_or("Request has not been requested", |job| job.state.status())
+    }
+
+    /// 0.0 to 100.0; never falls, counts rows inside tables, is 100 exactly when completed or expired.
+    async fn progress(&self) -> f64 {
+        self.job.as_ref().map_or(0.0, |job| job.progress)
+    }
+
+    /// Links by table: `{"way": ["https://…"]}`. Null before the end; of a failed request, the published tables only.
+    /// Whoever has a link can download the file until `linksExpireAt`.
+    #[graphql(complexity = "50")]
+    async fn data_request_download_links(
+        &self,
+        context: &Context<'_>,
+    ) -> Result<Option<Json<BTreeMap<String, Vec<String>>>>> {
+        Ok(self.links(context).await?.map(|signed| Json(signed.urls.clone())))
+    }
+
+    /// When the first of this answer's links stops working; null without links. Ask again for new ones.
+    async fn links_expire_at(&self, context: &Context<'_>) -> Result<Option<DateTime<Utc>>> {
+        let valid_for = self.links(context).await?.and_then(|signed| signed.valid_for);
+        Ok(self
+            .job
+            .as_ref()
+            .zip(valid_for)
+            .and_then(|(job, valid_for)| job.read_at.checked_add_signed(TimeDelta::from_std(valid_for).ok()?)))
+    }
+
+    /// The id, a UUID.
+    async fn request_id(&self) -> Option<String> {
+        self.job.as_ref().map(|job| job.id.to_string())
+    }
+
+    /// Where it is, more finely than `status`.
+    async fn state(&self) -> Option<RequestState> {
+        self.job.as_ref().map(|job| job.state.into())
+    }
+
+    /// What started it.
+    async fn kind(&self) -> Option<ExportKind> {
+        self.job.as_ref().map(|job| job.kind.into())
+    }
+
+    /// Its tables by name; empty until it is planned.
+    #[graphql(complexity = "10 * child_complexity + 1")]
+    async fn tables(&self) -> Option<Vec<TableStatus>> {
+        self.job.as_ref().map(|job| job.tables.iter().map(TableStatus::from).collect())
+    }
+
+    /// Why it failed.
+    async fn error(&self) -> Option<ExportError> {
+        self.job.as_ref()?.error.as_ref().map(ExportError::from)
+    }
+
+    /// First second of the time range, since 1970-01-01T00:00:00Z.
+    async fn start_time(&self) -> Option<i64> {
+        self.job.as_ref().map(|job| job.window.start.timestamp())
+    }
+
+    /// First second after the time range, since 1970-01-01T00:00:00Z.
+    async fn end_time(&self) -> Option<i64> {
+        self.job.as_ref().map(|job| job.window.end.timestamp())
+    }
+
+    /// The format of its files.
+    async fn format(&self) -> Option<ExportFormat> {
+        self.job.as_ref().map(|job| job.format.into())
+    }
+
+    /// When it was asked for.
+    async fn created_at(&self) -> Option<DateTime<Utc>> {
+        self.job.as_ref().map(|job| job.queued_at)
+    }
+
+    /// When work on it began.
+    async fn started_at(&self) -> Option<DateTime<Utc>> {
+        self.job.as_ref().and_then(|job| job.started_at)
+    }
+
+    /// When it ended.
+    async fn completed_at(&self) -> Option<DateTime<Utc>> {
+        self.job.as_ref().and_then(|job| job.completed_at)
+    }
+}

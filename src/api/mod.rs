@@ -1,0 +1,95 @@
+//! The endpoint: GraphQL over HTTP, GraphiQL where it is enabled, health and metrics.
+//!
+//! It queues requests and reads what became of them. It never runs an export, never asks a warehouse, and hands out
+//! links without touching the objects behind them. Everything that arrives is limited before it is understood: how
+//! long it may take to arrive, how large it is, how deep it nests, how long it may run.
+
+pub mod auth;
+mod graphiql;
+mod graphql;
+mod health;
+mod problem;
+mod scope;
+mod server;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+
+pub use self::auth::{Authenticator, Identity, Role};
+pub use self::graphql::sdl;
+pub use self::health::{Readiness, RequestsReady};
+pub use self::server::{ConnectionLimits, serve, serve_within};
+use crate::jobs::Requests;
+use crate::storage::ObjectStore;
+
+/// How download links are made.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkSettings {
+    /// How long a link is to work; it works shorter when the credentials that sign it end earlier.
+    pub ttl: Duration,
+}
+
+/// Everything that the endpoint needs, chosen where the process is wired.
+pub struct ApiContext {
+    /// Submits requests and reads jobs.
+    pub requests: Requests,
+    /// Signs links. Nothing is read or written through it.
+    pub store: Arc<dyn ObjectStore>,
+    /// How links are made.
+    pub links: LinkSettings,
+    /// Finds out who asks.
+    pub auth: Authenticator,
+    /// Whether `GET /graphql` serves GraphiQL.
+    pub graphiql: bool,
+    /// Whether the schema may be asked about itself, and whether errors suggest names of it.
+    pub introspection: bool,
+    /// What `/readyz` asks.
+    pub ready: Arc<dyn Readiness>,
+    /// What `/metrics` renders.
+    pub metrics: PrometheusHandle,
+    /// How long a GraphQL request may run.
+    pub request_timeout: Duration,
+}
+
+impl fmt::Debug for ApiContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiContext")
+            .field("auth", &self.auth)
+            .field("graphiql", &self.graphiql)
+            .field("introspection", &self.introspection)
+            .field("request_timeout", &self.request_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All routes of the endpoint.
+pub fn router(context: ApiContext) -> Router {
+    let endpoint = Arc::new(graphql::Endpoint::new(&context));
+    let auth = Arc::new(context.auth);
+    // Who asks is settled before a byte of the body is read.
+    let asked =
+        post(graphql::answer).with_state(endpoint).route_layer(middleware::from_fn_with_state(auth, auth::identify));
+    let (graphql, assets) = if context.graphiql {
+        (asked.get(graphiql::page), Router::new().route("/graphql/assets/{name}", get(graphiql::asset)))
+    } else {
+        (asked, Router::new())
+    };
+    let probes = Router::new()
+        .route("/readyz", get(health::readyz))
+        .with_state(context.ready)
+        .merge(Router::new().route("/metrics", get(health::metrics)).with_state(context.metrics))
+        .route("/livez", get(health::livez));
+    Router::new()
+        .route("/graphql", graphql)
+        .merge(assets)
+        .merge(probes)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .fallback(problem::not_found)
+        .layer(middleware::from_fn(scope::scope))
+}
