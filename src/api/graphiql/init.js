@@ -1,7 +1,11 @@
-// Starts GraphiQL on the endpoint that this page came from.
+// Starts GraphiQL on the endpoint that this page came from, with a tab for each step of an export.
 "use strict";
 
-const examples = `# What can be exported?
+const now = Math.floor(Date.now() / 1000);
+
+const tabs = [
+  {
+    query: `# 1. What can be exported?
 query Tables {
   exportTables {
     name
@@ -10,13 +14,20 @@ query Tables {
     timeColumn
   }
 }
-
-# Start an export of some time that has passed, at most one day. The answer is the request's id.
-mutation Start($start: Int!, $end: Int!) {
-  requestData(startTime: $start, endTime: $end)
+`,
+  },
+  {
+    query: `# 2. Start an export: at most one day that has passed,
+# in epoch seconds, see Variables. Without "tables" it has
+# all that are offered. The answer is the request's id.
+mutation Start($start: Int!, $end: Int!, $tables: [String!]) {
+  requestData(startTime: $start, endTime: $end, tables: $tables)
 }
-
-# Where is it? The links come with the end.
+`,
+    variables: JSON.stringify({ start: now - 2 * 86400, end: now - 86400 }, null, 2),
+  },
+  {
+    query: `# 3. Where is it? The links come with the end.
 query Latest {
   requests(first: 1) {
     edges {
@@ -40,15 +51,14 @@ query Latest {
     }
   }
 }
-`;
-
-const now = Math.floor(Date.now() / 1000);
-const variables = JSON.stringify({ start: now - 86400, end: now - 82800 }, null, 2);
+`,
+  },
+];
 
 ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(GraphiQL, {
     fetcher: GraphiQL.createFetcher({ url: window.location.pathname }),
-    defaultTabs: [{ query: examples, variables }],
+    defaultTabs: tabs,
     defaultEditorToolsVisibility: true,
     shouldPersistHeaders: false,
   }),
