@@ -7,5 +7,6 @@ pub mod error;
 pub mod jobs;
 pub mod local;
 pub mod pipeline;
+pub mod rules;
 pub mod storage;
 pub mod warehouse;

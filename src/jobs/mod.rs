@@ -19,5 +19,6 @@ pub use queue::{
     Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
     StagedPartition, TableFate, TableTask,
 };
+pub(crate) use requests::metadata_failure;
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
 pub use sweep::Leftover;

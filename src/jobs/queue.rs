@@ -241,6 +241,11 @@ impl Queue {
         self.worker
     }
 
+    /// Whether no attempt follows this one, counted from 1.
+    pub fn is_last(&self, attempt: i32) -> bool {
+        attempt >= self.settings.max_attempts
+    }
+
     /// How leases are timed.
     pub fn settings(&self) -> &QueueSettings {
         &self.settings
@@ -391,9 +396,7 @@ impl Queue {
     pub async fn fail_plan(&self, task: &PlanTask, failure: &Failure, retry: Retry) -> Result<(), QueueError> {
         let claim = Claim::Plan(task.job, task.epoch);
         match retry {
-            Retry::After(pause) if task.attempt < self.settings.max_attempts => {
-                self.put_back(&claim, pause, Some(failure)).await
-            }
+            Retry::After(pause) if !self.is_last(task.attempt) => self.put_back(&claim, pause, Some(failure)).await,
             _ => {
                 let ended: Option<Uuid> = sqlx::query_scalar(include_str!("sql/fail_job.sql"))
                     .bind(task.job.0)
@@ -445,9 +448,7 @@ impl Queue {
     ) -> Result<(), QueueError> {
         let claim = Claim::Partition(task.id, task.epoch);
         match retry {
-            Retry::After(pause) if task.attempt < self.settings.max_attempts => {
-                self.put_back(&claim, pause, Some(failure)).await
-            }
+            Retry::After(pause) if !self.is_last(task.attempt) => self.put_back(&claim, pause, Some(failure)).await,
             _ => self.end_table(task.job, &task.table, Some(task.id), failure, Some(claim)).await,
         }
     }
@@ -491,9 +492,7 @@ impl Queue {
     pub async fn fail_publication(&self, task: &TableTask, failure: &Failure, retry: Retry) -> Result<(), QueueError> {
         let claim = Claim::Table(task.job, task.table.clone(), task.epoch);
         match retry {
-            Retry::After(pause) if task.attempt < self.settings.max_attempts => {
-                self.put_back(&claim, pause, Some(failure)).await
-            }
+            Retry::After(pause) if !self.is_last(task.attempt) => self.put_back(&claim, pause, Some(failure)).await,
             _ => self.end_table(task.job, &task.table, None, failure, Some(claim)).await,
         }
     }

@@ -71,7 +71,7 @@ impl Queue {
     /// replicas do not do it twice. Returns how many were removed.
     pub async fn clear_leftovers<F>(&self, remove: F) -> Result<usize, QueueError>
     where
-        F: for<'l> Fn(&'l Leftover) -> BoxFuture<'l, bool> + Send + Sync + 'static,
+        F: Fn(Leftover) -> BoxFuture<'static, bool> + Send + Sync + 'static,
     {
         self.in_transaction(move |tx| {
             Box::pin(async move {
@@ -80,10 +80,11 @@ impl Queue {
                     .fetch_all(&mut *tx)
                     .await?;
                 let mut removed = 0;
-                for leftover in &leftovers {
+                for leftover in leftovers {
+                    let staging_key = leftover.staging_key.clone();
                     if remove(leftover).await {
                         sqlx::query(include_str!("sql/removed.sql"))
-                            .bind(&leftover.staging_key)
+                            .bind(staging_key)
                             .execute(&mut *tx)
                             .await?;
                         removed += 1;

@@ -1,3 +1,120 @@
-//! The run of one export, in the order of its stages.
+//! The run of an export, in the order of its stages:
+//!
+//! ```text
+//! plan ─► extract ─► encode ─► upload ─► publish
+//! ```
+//!
+//! A worker claims from the queue and walks these stages. The stages know the traits of the warehouse and the store,
+//! not their insides; what they stage nobody outside can see, and what they publish begins to exist with its manifest.
 
 pub mod encode;
+mod extract;
+mod layout;
+mod plan;
+mod publish;
+mod upload;
+mod worker;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{Queue, QueueError, Retry};
+use crate::rules::RuleStore;
+use crate::storage::ObjectStore;
+use crate::warehouse::Warehouse;
+
+pub use layout::Layout;
+pub use plan::TablePlan;
+pub use publish::{Manifest, ManifestEntry};
+pub use worker::{Worker, run_job};
+
+/// What every stage works with.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The queue, as this process.
+    pub queue: Queue,
+    /// The rules.
+    pub rules: RuleStore,
+    /// Where the data is.
+    pub warehouse: Arc<dyn Warehouse>,
+    /// Where the files go.
+    pub store: Arc<dyn ObjectStore>,
+    /// Names of objects.
+    pub layout: Layout,
+    /// How it is done.
+    pub settings: PipelineSettings,
+}
+
+/// How the stages are sized and timed.
+#[derive(Debug, Clone, Copy)]
+pub struct PipelineSettings {
+    /// Partitions that this process extracts at once.
+    pub concurrent_partitions: usize,
+    /// What a partition is to send, about.
+    pub partition_target_bytes: u64,
+    /// How long a scan's first row may take.
+    pub first_row_timeout: Duration,
+    /// How long to wait before a second attempt; doubled for each further one.
+    pub retry_pause: Duration,
+}
+
+impl Default for PipelineSettings {
+    fn default() -> Self {
+        Self {
+            concurrent_partitions: 2,
+            partition_target_bytes: 256 << 20,
+            first_row_timeout: Duration::from_secs(300),
+            retry_pause: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a stage did not finish.
+#[derive(Debug)]
+enum Stopped {
+    /// It failed.
+    Failed(Failure),
+    /// The lease is somebody else's now: leave without a word.
+    Lost,
+    /// This process is to end: give the work back.
+    Released,
+}
+
+impl<E: Into<Failure>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// A queue's refusal: a lost lease is no failure of the work.
+fn stopped(error: QueueError) -> Stopped {
+    match error {
+        QueueError::LeaseLost(_) => Stopped::Lost,
+        other => Stopped::Failed(other.into()),
+    }
+}
+
+impl PipelineSettings {
+    /// Whether and when a failed attempt is made again.
+    fn retry(&self, failure: &Failure, attempt: i32) -> Retry {
+        match failure.code {
+            // What would fail in the same way. A changed table is planned anew by the next request.
+            ErrorCode::TypeUnsupported
+            | ErrorCode::ValueUnrepresentable
+            | ErrorCode::TableNotFound
+            | ErrorCode::SchemaChanged
+            | ErrorCode::RulesInvalid
+            | ErrorCode::NothingExportable
+            | ErrorCode::NoTables
+            | ErrorCode::GateRefused
+            | ErrorCode::ManifestConflict
+            | ErrorCode::BucketNotFound => Retry::Never,
+            _ => {
+                let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(6);
+                // Workers that failed together do not come back together.
+                Retry::After(self.retry_pause.mul_f64(f64::from(1_u32 << doublings) * rand::random_range(0.75..1.25)))
+            }
+        }
+    }
+}

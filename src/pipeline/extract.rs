@@ -1,0 +1,187 @@
+//! One partition, from the warehouse to a staged object.
+//!
+//! Reading, encoding and uploading run side by side with a batch or two and a part or two between them, so the store's
+//! pace reaches the warehouse's socket. Encoding has a thread of its own. Nothing touches a disk.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::encode::Encoder;
+use super::encode::parquet::{ParquetEncoder, ParquetOptions};
+use super::plan::TablePlan;
+use super::upload::{Parts, upload};
+use super::{Pipeline, Stopped, stopped};
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{PartitionTask, StagedObject};
+use crate::storage::{ObjectKey, UploadId};
+use crate::warehouse::{BatchStream, ScanContext, ScanSpec};
+
+/// Batches between reading and encoding.
+const BATCHES_WAITING: usize = 1;
+/// Parts between encoding and uploading.
+const PARTS_WAITING: usize = 1;
+
+/// What the encoder is fed. The end is said, not inferred: a reader that failed just falls silent.
+enum Feed {
+    Batch(RecordBatch),
+    End,
+}
+
+/// A file that has been encoded to its end.
+struct EncodedFile {
+    rows: u64,
+    size: u64,
+    sha256: String,
+}
+
+/// Extracts one partition into an object of its own. Rows are counted into `rows` as they are read.
+pub(super) async fn extract(
+    pipeline: &Pipeline,
+    task: &PartitionTask,
+    rows: &AtomicI64,
+) -> Result<StagedObject, Stopped> {
+    let plan = TablePlan::read(task.plan.clone())?;
+    let scan: ScanSpec = serde_json::from_value(task.scan.clone()).map_err(|_| {
+        Failure::new(ErrorCode::Internal, "the partition was planned by another version of the exporter")
+    })?;
+    let context = ScanContext {
+        application_name: format!("data-exporter {}", task.job),
+        first_row_timeout: pipeline.settings.first_row_timeout,
+    };
+    let stream = pipeline.warehouse.scan(&scan, &context).await?;
+
+    let key = pipeline.layout.staging(task.job, &task.table, task.id, task.epoch);
+    let key = ObjectKey::new(key)?;
+    pipeline.queue.record_attempt(task, key.as_str()).await.map_err(stopped)?;
+    let id = pipeline.store.create_multipart(&key, "application/vnd.apache.parquet").await?;
+    pipeline.queue.record_upload(task, key.as_str(), &id.0).await.map_err(stopped)?;
+
+    let done = transfer(pipeline, task, &plan, &scan, stream, rows, &key, &id).await;
+    if done.is_err() {
+        // Clean-up would do it too, later; a store that is away makes no difference to the failure.
+        let _ = pipeline.store.abort_multipart(&key, &id).await;
+    }
+    done
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the second half of one function, split so that its failure can be cleaned up"
+)]
+async fn transfer(
+    pipeline: &Pipeline,
+    task: &PartitionTask,
+    plan: &TablePlan,
+    scan: &ScanSpec,
+    stream: Box<dyn BatchStream>,
+    rows: &AtomicI64,
+    key: &ObjectKey,
+    id: &UploadId,
+) -> Result<StagedObject, Stopped> {
+    let schema = stream.schema();
+    let (feed, fed) = mpsc::channel(BATCHES_WAITING);
+    let (ready, parts) = mpsc::channel(PARTS_WAITING);
+    let metadata = metadata(task, plan, scan);
+    let encoding = async {
+        tokio::task::spawn_blocking(move || encode(schema, metadata, fed, ready))
+            .await
+            .map_err(|_| Failure::new(ErrorCode::Internal, "encoding stopped unexpectedly"))?
+    };
+    let uploading = async { upload(pipeline.store.as_ref(), key, id, parts).await.map_err(Failure::from) };
+    let reading = read(stream, feed, rows);
+    let (read, encoded, uploaded) = tokio::join!(reading, encoding, uploading);
+    // The first cause counts: a reader that failed ends the encoder, an uploader that failed ends both.
+    read?;
+    let uploaded = uploaded?;
+    let encoded = encoded?.ok_or_else(|| Failure::new(ErrorCode::Internal, "encoding ended before its input"))?;
+    let meta = pipeline.store.complete_multipart(key, id, &uploaded, encoded.size).await?;
+    Ok(StagedObject {
+        staging_key: key.to_string(),
+        rows: count(encoded.rows)?,
+        bytes: count(encoded.size)?,
+        sha256: encoded.sha256,
+        etag: meta.etag,
+    })
+}
+
+fn count(value: u64) -> Result<i64, Failure> {
+    i64::try_from(value).map_err(|_| Failure::new(ErrorCode::Internal, "a count is larger than can be stored"))
+}
+
+async fn read(mut stream: Box<dyn BatchStream>, feed: mpsc::Sender<Feed>, rows: &AtomicI64) -> Result<(), Failure> {
+    while let Some(batch) = stream.next().await? {
+        let read = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
+        rows.fetch_add(read, Ordering::Relaxed);
+        metrics::counter!("exporter_rows_read_total").increment(batch.num_rows() as u64);
+        if feed.send(Feed::Batch(batch)).await.is_err() {
+            // The encoder has ended; its own result says why.
+            return Ok(());
+        }
+    }
+    let _ = feed.send(Feed::End).await;
+    Ok(())
+}
+
+/// Encodes what it is fed. `None` when the input fell silent or nobody takes the parts: somebody else knows why.
+fn encode(
+    schema: SchemaRef,
+    metadata: Vec<(String, String)>,
+    mut fed: mpsc::Receiver<Feed>,
+    ready: mpsc::Sender<Bytes>,
+) -> Result<Option<EncodedFile>, Failure> {
+    let options = ParquetOptions { metadata, ..ParquetOptions::default() };
+    let mut encoder: Box<dyn Encoder> = Box::new(ParquetEncoder::new(schema, options)?);
+    let mut parts = Parts::new(ready);
+    let mut hash = Sha256::new();
+    let mut push = |bytes: Vec<Bytes>, parts: &mut Parts| {
+        bytes.into_iter().try_for_each(|bytes| {
+            hash.update(&bytes);
+            parts.push(bytes)
+        })
+    };
+    loop {
+        match fed.blocking_recv() {
+            Some(Feed::Batch(batch)) => {
+                encoder.write(&batch)?;
+                if push(encoder.drain(), &mut parts).is_err() {
+                    return Ok(None);
+                }
+            }
+            Some(Feed::End) => break,
+            None => return Ok(None),
+        }
+    }
+    let tail = encoder.finish()?;
+    if push(tail.bytes, &mut parts).is_err() || parts.finish().is_err() {
+        return Ok(None);
+    }
+    Ok(Some(EncodedFile { rows: tail.rows, size: tail.size, sha256: hex(&hash.finalize()) }))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What each file says of its own making.
+fn metadata(task: &PartitionTask, plan: &TablePlan, scan: &ScanSpec) -> Vec<(String, String)> {
+    let window = scan.slice.as_ref().map(|slice| [slice.start, slice.end]);
+    vec![
+        ("exporter.job_id".to_owned(), task.job.to_string()),
+        ("exporter.table".to_owned(), task.table.to_string()),
+        ("exporter.window".to_owned(), json(&window)),
+        (POLICY_HASH.to_owned(), plan.policy.hash.clone()),
+        ("exporter.decisions".to_owned(), json(&plan.decisions())),
+    ]
+}
+
+/// The key under which a file names the policy that it was made under.
+pub(super) const POLICY_HASH: &str = "exporter.policy_hash";
+
+fn json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plans are made of plain values")
+}

@@ -1,0 +1,248 @@
+//! From a request to partitions: what the rules grant of each table, what the warehouse has of it now, and how its
+//! time is cut into files. One table that cannot be planned fails alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use classification::rules::{ExportTable, TimeUnit as RuleUnit};
+use classification::{CatalogColumn, Decision, Policy, PolicyContext, PolicyError, TableName};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::Pipeline;
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{JobKind, PlanTask, PlannedTable, TableFate, Window};
+use crate::rules::Rules;
+use crate::warehouse::{ScanSpec, TableShape, TimeSlice, TimeUnit};
+
+/// The most partitions of one table: a file each, and every one a query.
+const MOST_PARTITIONS: i64 = 1_000;
+/// The shortest slice worth a partition of its own.
+const SHORTEST_SLICE: TimeDelta = TimeDelta::seconds(60);
+
+/// What is kept with a planned table, for its workers and its finalizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TablePlan {
+    /// What may leave, and why.
+    pub policy: Policy,
+    /// The job's time range.
+    pub window: Window,
+    /// The types of the policy's columns in the words of a manifest, in their order.
+    pub manifest_types: Vec<String>,
+}
+
+/// Plans every table of a job. Returns the revision of the rules that it was planned under.
+///
+/// # Errors
+/// Only what concerns the whole job: rules that do not hold, a warehouse or a metadata database that is away.
+pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, Vec<PlannedTable>), Failure> {
+    let rules = pipeline.rules.load().await?;
+    let named: Option<BTreeSet<TableName>> =
+        task.tables.as_ref().map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
+    let wanted = wanted(&rules, task.kind, named.as_ref());
+    let names: Vec<TableName> = wanted.iter().map(|row| row.table_name.clone()).collect();
+    let shapes: BTreeMap<TableName, TableShape> =
+        pipeline.warehouse.catalog(&names).await?.into_iter().map(|shape| (shape.table.clone(), shape)).collect();
+
+    let mut planned = Vec::with_capacity(wanted.len());
+    for row in wanted {
+        let table = row.table_name.clone();
+        let fate = match plan_table(pipeline, task, &rules, row, shapes.get(&table)).await {
+            Ok(fate) => fate,
+            // What may pass is waited for, and the whole plan made again; in the end the others go on without it.
+            Err(failure) if failure.code.retryable() && !pipeline.queue.is_last(task.attempt) => return Err(failure),
+            Err(failure) => TableFate::Fail(failure),
+        };
+        planned.push(PlannedTable { table, fate });
+    }
+    // Named when the request came, and taken away since.
+    for table in named.into_iter().flatten().filter(|table| !names.contains(table)) {
+        let why = format!("table '{table}' was offered when it was requested and is not any more");
+        planned.push(PlannedTable { table, fate: TableFate::Fail(Failure::new(ErrorCode::TableNotOffered, why)) });
+    }
+    if !planned.iter().any(|table| !matches!(table.fate, TableFate::Skip(_))) {
+        return Err(Failure::new(
+            ErrorCode::NoTables,
+            "no table with a time column is enabled for on-demand export any more; see `data-exporter classification apply`",
+        ));
+    }
+    Ok((rules.revision, planned))
+}
+
+/// The tables of a job: those named, or all that are on for its kind.
+fn wanted<'r>(rules: &'r Rules, kind: JobKind, named: Option<&BTreeSet<TableName>>) -> Vec<&'r ExportTable> {
+    rules
+        .set
+        .tables()
+        .filter(|row| row.enabled)
+        .filter(|row| match kind {
+            JobKind::OnDemand => row.on_demand,
+            JobKind::Scheduled => row.scheduled,
+        })
+        .filter(|row| named.is_none_or(|named| named.contains(&row.table_name)))
+        .collect()
+}
+
+async fn plan_table(
+    pipeline: &Pipeline,
+    task: &PlanTask,
+    rules: &Rules,
+    row: &ExportTable,
+    shape: Option<&TableShape>,
+) -> Result<TableFate, Failure> {
+    let table = &row.table_name;
+    let Some(time_column) = &row.time_column else {
+        let why = format!("table '{table}' has no time column, so no time range can be cut from it");
+        return Ok(TableFate::Skip(Failure::new(ErrorCode::TableWithoutTime, why)));
+    };
+    let shape = shape.ok_or_else(|| {
+        Failure::new(
+            ErrorCode::TableNotFound,
+            format!("table '{table}' does not exist in the warehouse, or the role may not see it; correct export_tables or grant SELECT"),
+        )
+    })?;
+    let catalog: Vec<CatalogColumn> = shape.columns.iter().map(|column| column.catalog.clone()).collect();
+    let context = PolicyContext { today: rules.today, tenant: task.tenant.as_str() };
+    let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| policy_failure(&error))?;
+    let manifest_types = manifest_types(&policy, shape)?;
+
+    let slice = TimeSlice {
+        column: time_column.clone(),
+        unit: unit(row.time_unit),
+        zone: row.time_zone.clone(),
+        start: task.window.start,
+        end: task.window.end,
+    };
+    let whole = ScanSpec {
+        table: table.clone(),
+        columns: policy.columns.clone(),
+        rows: policy.rows.clone(),
+        slice: Some(slice.clone()),
+    };
+    let estimate = pipeline.warehouse.estimate(&whole).await?;
+    let bytes = estimate.rows * estimate.row_bytes;
+    let count = if estimate.time_indexed { slices(bytes, pipeline.settings.partition_target_bytes) } else { 1 };
+    let weight = (estimate.rows / count as f64).max(1.0);
+    let partitions = cut(task.window, count)
+        .into_iter()
+        .map(|(start, end)| {
+            let scan = ScanSpec { slice: Some(TimeSlice { start, end, ..slice.clone() }), ..whole.clone() };
+            (stored(&scan), weight)
+        })
+        .collect();
+    let plan = TablePlan { policy, window: task.window, manifest_types };
+    Ok(TableFate::Export {
+        directory: pipeline.layout.on_demand(&task.tenant, table, task.window),
+        plan: stored(&plan),
+        partitions,
+    })
+}
+
+/// The manifest's types of a policy's columns, or the column that cannot be exported.
+fn manifest_types(policy: &Policy, shape: &TableShape) -> Result<Vec<String>, Failure> {
+    policy
+        .columns
+        .iter()
+        .map(|column| {
+            let found = shape.columns.iter().find(|candidate| candidate.catalog.name == column.name);
+            found.and_then(|found| found.manifest_type.clone()).ok_or_else(|| {
+                Failure::new(
+                    ErrorCode::TypeUnsupported,
+                    format!(
+                        "column '{}' of '{}' has type {}, which cannot be exported; classify the column 'de' to leave it out",
+                        column.name, policy.table, column.sql_type
+                    ),
+                )
+            })
+        })
+        .collect()
+}
+
+/// How many slices bring a partition near its target.
+fn slices(bytes: f64, target: u64) -> i64 {
+    // The quotient of two finite positive numbers, bounded before it becomes an integer.
+    (bytes / target.max(1) as f64).ceil().clamp(1.0, MOST_PARTITIONS as f64) as i64
+}
+
+/// Cuts a window into at most `count` slices at whole seconds: together they are the window, and none overlap.
+fn cut(window: Window, count: i64) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
+    let length = window.end - window.start;
+    let count = count.min(length.num_seconds() / SHORTEST_SLICE.num_seconds()).max(1);
+    let edge = |i: i64| match i {
+        i if i == count => window.end,
+        i => window.start + TimeDelta::seconds(length.num_seconds() * i / count),
+    };
+    (0..count).map(|i| (edge(i), edge(i + 1))).collect()
+}
+
+fn unit(unit: RuleUnit) -> TimeUnit {
+    match unit {
+        RuleUnit::Timestamp => TimeUnit::Timestamp,
+        RuleUnit::Date => TimeUnit::Date,
+        RuleUnit::EpochS => TimeUnit::EpochS,
+        RuleUnit::EpochMs => TimeUnit::EpochMs,
+    }
+}
+
+fn policy_failure(error: &PolicyError) -> Failure {
+    let code = match error {
+        PolicyError::TableUnknown { .. } | PolicyError::TableDisabled { .. } | PolicyError::OtherTenant { .. } => {
+            ErrorCode::TableNotOffered
+        }
+        PolicyError::ColumnMissing { .. } | PolicyError::Unclassified { .. } => ErrorCode::RulesInvalid,
+        PolicyError::NothingExportable { .. } => ErrorCode::NothingExportable,
+    };
+    Failure::new(code, error.to_string())
+}
+
+fn stored<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).expect("plans are made of plain values")
+}
+
+impl TablePlan {
+    /// Reads what [`plan`] stored.
+    pub(super) fn read(value: Value) -> Result<Self, Failure> {
+        serde_json::from_value(value).map_err(|_| {
+            Failure::new(
+                ErrorCode::Internal,
+                "the table was planned by another version of the exporter; request it again",
+            )
+        })
+    }
+
+    /// The decisions, for the file and the manifest.
+    pub fn decisions(&self) -> &[Decision] {
+        &self.policy.decisions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn slices_tile_the_window(start in 0_i64..2_000_000_000, length in 1_i64..86_401, count in 1_i64..2_000) {
+            let at = |s| Utc.timestamp_opt(s, 0).unwrap();
+            let window = Window { start: at(start), end: at(start + length) };
+            let slices = cut(window, count);
+            prop_assert!(slices.len() as i64 <= count);
+            prop_assert_eq!(slices[0].0, window.start);
+            prop_assert_eq!(slices[slices.len() - 1].1, window.end);
+            prop_assert!(slices.iter().all(|(start, end)| start < end));
+            prop_assert!(slices.windows(2).all(|pair| pair[0].1 == pair[1].0));
+        }
+    }
+
+    #[test]
+    fn slices_follow_the_bytes() {
+        for (bytes, target, expected) in
+            [(0.0, 256, 1), (256.0, 256, 1), (257.0, 256, 2), (f64::INFINITY, 256, MOST_PARTITIONS), (1.0, 0, 1)]
+        {
+            assert_eq!(slices(bytes, target), expected, "{bytes}/{target}");
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The last gate and the publication of one table.
+//!
+//! Staged files are checked against the plan, copied under their final names, and then the manifest is written. It is
+//! written last and once: before it there is nothing to download, and a finalizer that died at any step is repeated
+//! with the same bytes.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use chrono::{DateTime, SecondsFormat, Utc};
+use classification::Decision;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+
+use super::encode::footer::{self, Footer};
+use super::extract::POLICY_HASH;
+use super::plan::TablePlan;
+use super::{Pipeline, Stopped};
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{PublishedFile, StagedPartition, TableTask};
+use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
+use crate::warehouse::ScanSpec;
+
+/// Files checked or copied at once.
+const AT_ONCE: usize = 4;
+/// The end of a file that is read first: most footers are shorter.
+const FIRST_TAIL: u64 = 64 << 10;
+
+/// A manifest: what Redshift's `COPY … MANIFEST` reads, with more beside it. Its bytes are a function of the plan and
+/// the staged files alone, so that a repeated publication writes the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The files.
+    pub entries: Vec<ManifestEntry>,
+    /// Their columns.
+    pub schema: ManifestSchema,
+    /// Their sums.
+    pub meta: FileMeta,
+    /// Who wrote it.
+    pub author: Author,
+    /// The export that it belongs to.
+    pub export: ExportInfo,
+}
+
+/// One file of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestEntry {
+    /// `s3://bucket/key`.
+    pub url: String,
+    /// What follows the last slash.
+    pub name: String,
+    /// A loader must fail without this file.
+    pub mandatory: bool,
+    /// Bytes and rows.
+    pub meta: FileMeta,
+    /// SHA-256 of the file, in hex.
+    pub sha256: String,
+    /// The time range of its rows, half-open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<[String; 2]>,
+}
+
+/// Bytes and rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMeta {
+    /// Bytes.
+    pub content_length: i64,
+    /// Rows.
+    pub record_count: i64,
+}
+
+/// The columns of a manifest's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestSchema {
+    /// In the files' order.
+    pub elements: Vec<ManifestColumn>,
+}
+
+/// A column of a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub column_type: ManifestType,
+}
+
+/// A type in the words of the warehouses that load the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestType {
+    /// Such as `bigint`.
+    pub base: String,
+}
+
+/// The program that wrote a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// `data-exporter`.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// What a manifest says of its export.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportInfo {
+    /// The job.
+    pub job_id: String,
+    /// The table.
+    pub table: String,
+    /// The job's time range, half-open.
+    pub window: [String; 2],
+    /// The policy that it was exported under.
+    pub policy_hash: String,
+    /// Column by column: what was decided, and by which rule.
+    pub decisions: Vec<Decision>,
+    /// `snapshot` when all files show one moment of the warehouse, `predicate` when only their conditions agree.
+    pub consistency: String,
+    /// The manifest that this one takes the place of.
+    pub supersedes: Option<String>,
+}
+
+/// Publishes a table whose partitions are all staged. Returns its files and the manifest's address.
+pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Vec<PublishedFile>, String), Stopped> {
+    let plan = TablePlan::read(task.plan.clone())?;
+    let store = pipeline.store.as_ref();
+    let files: Vec<PublishedFile> = task
+        .staged
+        .iter()
+        .map(|staged| PublishedFile {
+            key: pipeline.layout.file(&task.directory, &task.table, staged.ordinal, "parquet"),
+            rows: staged.row_count,
+            bytes: staged.byte_count,
+            sha256: staged.sha256.clone(),
+        })
+        .collect();
+
+    stream::iter(&task.staged).map(Ok).try_for_each_concurrent(AT_ONCE, |staged| check(store, staged, &plan)).await?;
+    stream::iter(task.staged.iter().zip(&files))
+        .map(Ok::<_, Failure>)
+        .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
+            let (from, to) = (ObjectKey::new(&staged.staging_key)?, ObjectKey::new(&file.key)?);
+            store.copy(&from, &to).await?;
+            Ok(())
+        })
+        .await?;
+
+    let key = ObjectKey::new(pipeline.layout.manifest(&task.directory))?;
+    let manifest = manifest(store.bucket(), task, &plan, &files)?;
+    let bytes = serde_json::to_vec(&manifest)
+        .map_err(|_| Failure::new(ErrorCode::Internal, "the manifest cannot be written as JSON"))?;
+    write_once(store, &key, Bytes::from(bytes)).await?;
+    Ok((files, url(store.bucket(), key.as_str())))
+}
+
+/// The gate: a staged file must be whole, as large and as long as was committed, and hold the policy's columns.
+async fn check(store: &dyn ObjectStore, staged: &StagedPartition, plan: &TablePlan) -> Result<(), Failure> {
+    let refuse = |what: String| {
+        Err(Failure::new(
+            ErrorCode::GateRefused,
+            format!("file {} of '{}' {what}; nothing of the table was published", staged.ordinal, plan.policy.table),
+        ))
+    };
+    let key = ObjectKey::new(&staged.staging_key)?;
+    let size = match store.head(&key).await? {
+        Some(meta) => meta.size,
+        None => return refuse("is not in the object store any more".to_owned()),
+    };
+    if i64::try_from(size) != Ok(staged.byte_count) {
+        return refuse(format!("has {size} bytes instead of {}", staged.byte_count));
+    }
+    let footer = read_footer(store, &key, size).await?;
+    if i64::try_from(footer.rows) != Ok(staged.row_count) {
+        return refuse(format!("has {} rows instead of {}", footer.rows, staged.row_count));
+    }
+    let found: Vec<&str> = footer.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let granted: Vec<&str> = plan.policy.columns.iter().map(|column| column.name.as_str()).collect();
+    if found != granted {
+        return refuse(format!("has the columns {found:?} where the policy grants {granted:?}"));
+    }
+    if footer.metadata.get(POLICY_HASH) != Some(&plan.policy.hash) {
+        return refuse("was made under another policy".to_owned());
+    }
+    Ok(())
+}
+
+async fn read_footer(store: &dyn ObjectStore, key: &ObjectKey, size: u64) -> Result<Footer, Failure> {
+    let tail = |length: u64| -> Range<u64> { size.saturating_sub(length)..size };
+    let mut bytes = store.get_range(key, tail(FIRST_TAIL)).await?;
+    let length = footer::length(&bytes)?;
+    if length > bytes.len() as u64 && length <= size {
+        bytes = store.get_range(key, tail(length)).await?;
+    }
+    Ok(footer::read(&bytes, size)?)
+}
+
+/// Writes a manifest that must not exist. The same bytes that are there already are a success: somebody died after
+/// writing them. Other bytes are an alarm, and stay.
+async fn write_once(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes) -> Result<(), Failure> {
+    match store.put_if_absent(key, bytes.clone(), "application/json").await? {
+        PutOutcome::Created => Ok(()),
+        PutOutcome::AlreadyThere if store.get(key).await? == bytes => Ok(()),
+        PutOutcome::AlreadyThere => {
+            tracing::error!(%key, "a manifest with other content exists where one is to be written");
+            Err(Failure::new(
+                ErrorCode::ManifestConflict,
+                format!(
+                    "'{key}' exists with other content and was left alone; find out who wrote it before this range is requested again"
+                ),
+            ))
+        }
+    }
+}
+
+fn manifest(bucket: &str, task: &TableTask, plan: &TablePlan, files: &[PublishedFile]) -> Result<Manifest, Failure> {
+    let entries = task
+        .staged
+        .iter()
+        .zip(files)
+        .map(|(staged, file)| {
+            let scan: ScanSpec = serde_json::from_value(staged.scan.clone()).map_err(|_| {
+                Failure::new(ErrorCode::Internal, "the partition was planned by another version of the exporter")
+            })?;
+            Ok(ManifestEntry {
+                url: url(bucket, &file.key),
+                name: file.key.rsplit('/').next().unwrap_or(&file.key).to_owned(),
+                mandatory: true,
+                meta: FileMeta { content_length: file.bytes, record_count: file.rows },
+                sha256: file.sha256.clone(),
+                window: scan.slice.map(|slice| [instant(slice.start), instant(slice.end)]),
+            })
+        })
+        .collect::<Result<_, Failure>>()?;
+    let elements = plan
+        .policy
+        .columns
+        .iter()
+        .zip(&plan.manifest_types)
+        .map(|(column, base)| ManifestColumn {
+            name: column.name.clone(),
+            column_type: ManifestType { base: base.clone() },
+        })
+        .collect();
+    Ok(Manifest {
+        entries,
+        schema: ManifestSchema { elements },
+        meta: FileMeta {
+            content_length: files.iter().map(|file| file.bytes).sum(),
+            record_count: files.iter().map(|file| file.rows).sum(),
+        },
+        author: Author { name: "data-exporter".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+        export: ExportInfo {
+            job_id: task.job.to_string(),
+            table: task.table.to_string(),
+            window: [instant(plan.window.start), instant(plan.window.end)],
+            policy_hash: plan.policy.hash.clone(),
+            decisions: plan.policy.decisions.clone(),
+            consistency: "predicate".to_owned(),
+            supersedes: None,
+        },
+    })
+}
+
+fn url(bucket: &str, key: &str) -> String {
+    format!("s3://{bucket}/{key}")
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
