@@ -3,10 +3,15 @@
 //! The modules stand in the order that data flows; `ARCHITECTURE.md` draws the map.
 
 pub mod api;
+pub mod cli;
+pub mod config;
 pub mod error;
 pub mod jobs;
+pub mod lifecycle;
 pub mod local;
 pub mod pipeline;
 pub mod rules;
+pub mod startup;
 pub mod storage;
+pub mod telemetry;
 pub mod warehouse;

@@ -1,0 +1,223 @@
+//! Settings: read from the environment and an optional TOML file, checked all at once, typed once.
+//!
+//! The keys are the same in both; the environment wins. Nothing else in the program reads a setting.
+
+mod source;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+pub use source::{Source, SourceError};
+
+use crate::error::{ErrorCode, Failure};
+use source::Reader;
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// Answers requests.
+    pub api: bool,
+    /// Plans, extracts and publishes.
+    pub worker: bool,
+    /// Decides what is due.
+    pub scheduler: bool,
+}
+
+/// How requesters prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthKind {
+    /// They do not; everybody is the administrator `local`. On loopback only.
+    None,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which settings a command cannot do without.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Needs {
+    /// `DATABASE_URL`.
+    pub database: bool,
+    /// `EXPORTER_WAREHOUSE_URL`, when this process works.
+    pub warehouse: bool,
+    /// `EXPORTER_BUCKET`.
+    pub bucket: bool,
+    /// Local mode: what is missing of the three is made, and authentication is off unless set.
+    pub local: bool,
+}
+
+/// Every setting, typed. README lists them with their defaults.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `DATABASE_URL`.
+    pub database_url: Option<SecretString>,
+    /// `EXPORTER_WAREHOUSE_URL`.
+    pub warehouse_url: Option<SecretString>,
+    /// `EXPORTER_BUCKET`.
+    pub bucket: Option<String>,
+    /// `EXPORTER_ENV`: the first element of every key.
+    pub env: String,
+    /// `EXPORTER_BIND`.
+    pub bind: SocketAddr,
+    /// `EXPORTER_ROLES`.
+    pub roles: Roles,
+    /// `EXPORTER_AUTH`.
+    pub auth: AuthKind,
+    /// `EXPORTER_MAX_CONCURRENT_PARTITIONS`.
+    pub max_concurrent_partitions: usize,
+    /// `EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT`.
+    pub max_active_jobs_per_tenant: i32,
+    /// `EXPORTER_MAX_ATTEMPTS`.
+    pub max_attempts: i32,
+    /// `EXPORTER_MAX_CRASHES`.
+    pub max_crashes: i32,
+    /// `EXPORTER_PARTITION_TARGET_BYTES`.
+    pub partition_target_bytes: u64,
+    /// `EXPORTER_LINK_TTL_SECONDS`.
+    pub link_ttl: Duration,
+    /// `EXPORTER_S3_PATH_STYLE`.
+    pub s3_path_style: bool,
+    /// `EXPORTER_S3_PUBLIC_ENDPOINT`.
+    pub s3_public_endpoint: Option<String>,
+    /// `EXPORTER_STATEMENT_TIMEOUT_SECONDS`.
+    pub statement_timeout: Duration,
+    /// `EXPORTER_FIRST_ROW_TIMEOUT_SECONDS`.
+    pub first_row_timeout: Duration,
+    /// `EXPORTER_DATA_DIR`.
+    pub data_dir: Option<PathBuf>,
+    /// `EXPORTER_LOG`: a filter such as `info` or `warn,data_exporter=debug`.
+    pub log: String,
+    /// `EXPORTER_LOG_FORMAT`.
+    pub log_format: LogFormat,
+}
+
+/// Every wrong or missing setting, in one message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} wrong:\n{}", if .0.len() == 1 { "one setting is".to_owned() } else { format!("{} settings are", .0.len()) }, .0.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+impl From<SettingsError> for Failure {
+    fn from(error: SettingsError) -> Self {
+        Failure::new(ErrorCode::SettingsInvalid, error.to_string())
+    }
+}
+
+impl Settings {
+    /// Reads every setting and reports everything that is wrong with them at once.
+    pub fn read(source: &Source, needs: Needs) -> Result<Self, SettingsError> {
+        let mut read = Reader::new(source);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let roles = read.parsed("EXPORTER_ROLES", Roles { api: true, worker: true, scheduler: true }, parse_roles);
+        let settings = Self {
+            database_url: read.secret("DATABASE_URL", parse_postgres_url),
+            warehouse_url: read.secret("EXPORTER_WAREHOUSE_URL", parse_postgres_url),
+            bucket: read.optional("EXPORTER_BUCKET", parse_bucket),
+            env: read.parsed("EXPORTER_ENV", "dev".to_owned(), parse_env),
+            bind: read.parsed("EXPORTER_BIND", SocketAddr::from(([127, 0, 0, 1], 8080)), |text| {
+                text.parse().map_err(|_| "is not an address and a port, such as 127.0.0.1:8080".to_owned())
+            }),
+            roles,
+            auth: read.parsed("EXPORTER_AUTH", AuthKind::None, parse_auth),
+            max_concurrent_partitions: read.number("EXPORTER_MAX_CONCURRENT_PARTITIONS", cores.min(2), 1..=64),
+            max_active_jobs_per_tenant: read.number("EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT", 3, 1..=1_000),
+            max_attempts: read.number("EXPORTER_MAX_ATTEMPTS", 3, 1..=100),
+            max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),
+            partition_target_bytes: read.number("EXPORTER_PARTITION_TARGET_BYTES", 256 << 20, (1 << 20)..=(64 << 30)),
+            link_ttl: Duration::from_secs(read.number("EXPORTER_LINK_TTL_SECONDS", 86_400, 1..=604_800)),
+            s3_path_style: read.parsed("EXPORTER_S3_PATH_STYLE", false, parse_bool),
+            s3_public_endpoint: read.optional("EXPORTER_S3_PUBLIC_ENDPOINT", parse_http_url),
+            statement_timeout: Duration::from_secs(read.number("EXPORTER_STATEMENT_TIMEOUT_SECONDS", 60, 1..=86_400)),
+            first_row_timeout: Duration::from_secs(read.number("EXPORTER_FIRST_ROW_TIMEOUT_SECONDS", 300, 1..=86_400)),
+            data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
+            log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),
+            log_format: read.parsed("EXPORTER_LOG_FORMAT", LogFormat::Text, |text| match text {
+                "text" => Ok(LogFormat::Text),
+                "json" => Ok(LogFormat::Json),
+                _ => Err("is neither text nor json".to_owned()),
+            }),
+        };
+        if !needs.local {
+            let works = needs.warehouse && settings.roles.worker;
+            read.require(needs.database, &settings.database_url, "DATABASE_URL", "the metadata database, postgres://user:password@host/database");
+            read.require(works, &settings.warehouse_url, "EXPORTER_WAREHOUSE_URL", "the warehouse, postgres://user:password@host/database");
+            read.require(needs.bucket, &settings.bucket, "EXPORTER_BUCKET", "the bucket that exports are written to");
+        }
+        if settings.auth == AuthKind::None && settings.roles.api && !settings.bind.ip().is_loopback() {
+            read.problem("EXPORTER_AUTH", &format!("is none, which is refused unless EXPORTER_BIND is a loopback address; it is {}", settings.bind));
+        }
+        read.finish(settings)
+    }
+}
+
+fn parse_roles(text: &str) -> Result<Roles, String> {
+    let mut roles = Roles { api: false, worker: false, scheduler: false };
+    for role in text.split(',').map(str::trim) {
+        match role {
+            "api" => roles.api = true,
+            "worker" => roles.worker = true,
+            "scheduler" => roles.scheduler = true,
+            other => return Err(format!("names the role '{other}'; roles are api, worker and scheduler, separated by commas")),
+        }
+    }
+    Ok(roles)
+}
+
+fn parse_auth(text: &str) -> Result<AuthKind, String> {
+    match text {
+        "none" => Ok(AuthKind::None),
+        other => Err(format!(
+            "is '{other}'; this version knows only none, for a service bound to loopback. Set EXPORTER_AUTH=none there"
+        )),
+    }
+}
+
+fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("is neither true nor false".to_owned()),
+    }
+}
+
+/// The message never repeats the address: it holds a password.
+fn parse_postgres_url(text: &str) -> Result<(), String> {
+    let sound = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
+    if sound { Ok(()) } else { Err("is not an address of the form postgres://user:password@host:port/database".to_owned()) }
+}
+
+fn parse_http_url(text: &str) -> Result<String, String> {
+    match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
+        _ => Err("is not an address of the form https://host".to_owned()),
+    }
+}
+
+fn parse_bucket(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    if (3..=63).contains(&text.len()) && text.chars().all(allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err("is not a bucket's name: 3 to 63 of a-z, 0-9, '-' and '.'".to_owned())
+    }
+}
+
+fn parse_env(text: &str) -> Result<String, String> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(allowed) && !matches!(text, "." | "..") {
+        Ok(text.to_owned())
+    } else {
+        Err("is not an element of a key: 1 to 64 of A-Z, a-z, 0-9, '-', '_' and '.'".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests;
