@@ -2,3 +2,4 @@
 
 pub mod postgres;
 pub mod sample;
+pub mod s3;

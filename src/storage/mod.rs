@@ -3,6 +3,8 @@
 //! An implementation never overwrites silently what [`ObjectStore::put_if_absent`] was asked to create, and never
 //! guesses how an unclear [`ObjectStore::complete_multipart`] ended: it looks.
 
+pub mod s3;
+
 use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
