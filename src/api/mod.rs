@@ -53,7 +53,7 @@ pub struct ApiContext {
     pub ready: Arc<dyn Readiness>,
     /// What `/metrics` renders.
     pub metrics: PrometheusHandle,
-    /// How long a GraphQL request may run.
+    /// How long the body of a request may take to arrive, and then how long the request may run.
     pub request_timeout: Duration,
 }
 

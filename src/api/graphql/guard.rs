@@ -31,11 +31,11 @@ const MOST_FRAGMENTS: usize = 50;
 /// How often lists of the schema may stand inside each other when it is asked about itself.
 const MOST_INTROSPECTION_LISTS: usize = 2;
 
-/// Parses a document that is worth running.
-pub(super) fn check(query: &str) -> Result<ExecutableDocument, ServerError> {
+/// Parses a document that is worth running. `introspection` says whether it may ask about the schema.
+pub(super) fn check(query: &str, introspection: bool) -> Result<ExecutableDocument, ServerError> {
     scan(query).map_err(refused)?;
     let document = parse_query(query).map_err(ServerError::from)?;
-    measure(&document).map_err(refused)?;
+    measure(&document, introspection).map_err(refused)?;
     Ok(document)
 }
 
@@ -122,6 +122,7 @@ struct Cost {
     directives: usize,
     depth: usize,
     introspection_lists: usize,
+    introspects: bool,
 }
 
 impl Cost {
@@ -132,6 +133,7 @@ impl Cost {
         self.directives = self.directives.saturating_add(other.directives);
         self.depth = self.depth.max(other.depth);
         self.introspection_lists = self.introspection_lists.max(other.introspection_lists);
+        self.introspects |= other.introspects;
     }
 }
 
@@ -141,7 +143,7 @@ struct Meter<'d> {
     fragments: HashMap<&'d Name, Option<Cost>>,
 }
 
-fn measure(document: &ExecutableDocument) -> Result<(), String> {
+fn measure(document: &ExecutableDocument, introspection: bool) -> Result<(), String> {
     if document.operations.iter().count() > MOST_OPERATIONS {
         return Err(more_than(MOST_OPERATIONS, "operations"));
     }
@@ -170,6 +172,9 @@ fn measure(document: &ExecutableDocument) -> Result<(), String> {
             return Err(more_than(limit, what));
         }
     }
+    if all.introspects && !introspection {
+        return Err("the schema is not told here; schema.graphql comes with the documentation".to_owned());
+    }
     if all.depth > MOST_DEPTH {
         return Err(format!("fields nest deeper than {MOST_DEPTH}"));
     }
@@ -195,6 +200,7 @@ impl<'d> Meter<'d> {
                     "__schema" | "__type" if cost.introspection_lists > MOST_INTROSPECTION_LISTS => {
                         return Err("the schema is asked about itself in circles".to_owned());
                     }
+                    "__schema" | "__type" => cost.introspects = true,
                     "fields" | "interfaces" | "possibleTypes" | "inputFields" => cost.introspection_lists += 1,
                     _ => {}
                 }

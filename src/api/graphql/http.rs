@@ -27,8 +27,6 @@ use crate::error::ErrorCode;
 const MOST_BODY_BYTES: usize = 64 * 1024;
 /// A body that is too large is read on to here, so that its sender hears why instead of a broken connection.
 const MOST_DISCARDED_BYTES: usize = 1024 * 1024;
-/// How long a body may take to arrive.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A request as it stands in the body. Whatever else stands there is ignored.
 #[derive(Deserialize)]
@@ -55,7 +53,7 @@ pub(in crate::api) async fn answer(
     request: Request,
 ) -> Result<Response, Problem> {
     is_plain_json(request.headers())?;
-    let body = read(request).await?;
+    let body = read(request, endpoint.request_timeout).await?;
     let body = parse(&body)?;
     let (answer, timed_out) = Box::pin(endpoint.run(body, identity, &id)).await;
     let bytes = serde_json::to_vec(&answer).map_err(|error| {
@@ -90,18 +88,18 @@ fn is_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn read(request: Request) -> Result<Bytes, Problem> {
+async fn read(request: Request, within: Duration) -> Result<Bytes, Problem> {
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|length| length.parse().ok()).is_some_and(|length: u64| length > MOST_DISCARDED_BYTES as u64)
     {
         return Err(too_large());
     }
-    match tokio::time::timeout(BODY_TIMEOUT, collect(request.into_body())).await {
+    match tokio::time::timeout(within, collect(request.into_body())).await {
         Ok(body) => body,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             ErrorCode::RequestTimeout,
-            format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs()),
+            format!("the body did not arrive within {} seconds", within.as_secs_f64()),
         )
         .with_header(header::CONNECTION, "close")),
     }

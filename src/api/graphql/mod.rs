@@ -50,6 +50,7 @@ pub fn sdl() -> String {
 #[derive(Clone)]
 pub(super) struct Endpoint {
     schema: ExporterSchema,
+    introspection: bool,
     request_timeout: Duration,
 }
 
@@ -64,13 +65,13 @@ impl Endpoint {
         if !context.introspection {
             schema = schema.disable_introspection().disable_suggestions();
         }
-        Self { schema: schema.finish(), request_timeout: context.request_timeout }
+        Self { schema: schema.finish(), introspection: context.introspection, request_timeout: context.request_timeout }
     }
 
     /// Answers one document as this identity. The flag says whether the time for it ran out.
     async fn run(&self, body: Body, identity: Identity, id: &RequestId) -> (Response, bool) {
         let mut timed_out = false;
-        let mut response = match guard::check(&body.query) {
+        let mut response = match guard::check(&body.query, self.introspection) {
             Err(refused) => Response::from_errors(vec![refused]),
             Ok(document) => {
                 let mut request = Request::new(body.query).variables(body.variables).data(identity);
