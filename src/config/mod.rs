@@ -147,12 +147,28 @@ impl Settings {
         };
         if !needs.local {
             let works = needs.warehouse && settings.roles.worker;
-            read.require(needs.database, &settings.database_url, "DATABASE_URL", "the metadata database, postgres://user:password@host/database");
-            read.require(works, &settings.warehouse_url, "EXPORTER_WAREHOUSE_URL", "the warehouse, postgres://user:password@host/database");
+            read.require(
+                needs.database,
+                &settings.database_url,
+                "DATABASE_URL",
+                "the metadata database, postgres://user:password@host/database",
+            );
+            read.require(
+                works,
+                &settings.warehouse_url,
+                "EXPORTER_WAREHOUSE_URL",
+                "the warehouse, postgres://user:password@host/database",
+            );
             read.require(needs.bucket, &settings.bucket, "EXPORTER_BUCKET", "the bucket that exports are written to");
         }
         if settings.auth == AuthKind::None && settings.roles.api && !settings.bind.ip().is_loopback() {
-            read.problem("EXPORTER_AUTH", &format!("is none, which is refused unless EXPORTER_BIND is a loopback address; it is {}", settings.bind));
+            read.problem(
+                "EXPORTER_AUTH",
+                &format!(
+                    "is none, which is refused unless EXPORTER_BIND is a loopback address; it is {}",
+                    settings.bind
+                ),
+            );
         }
         read.finish(settings)
     }
@@ -165,7 +181,11 @@ fn parse_roles(text: &str) -> Result<Roles, String> {
             "api" => roles.api = true,
             "worker" => roles.worker = true,
             "scheduler" => roles.scheduler = true,
-            other => return Err(format!("names the role '{other}'; roles are api, worker and scheduler, separated by commas")),
+            other => {
+                return Err(format!(
+                    "names the role '{other}'; roles are api, worker and scheduler, separated by commas"
+                ));
+            }
         }
     }
     Ok(roles)
@@ -191,7 +211,11 @@ fn parse_bool(text: &str) -> Result<bool, String> {
 /// The message never repeats the address: it holds a password.
 fn parse_postgres_url(text: &str) -> Result<(), String> {
     let sound = url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-    if sound { Ok(()) } else { Err("is not an address of the form postgres://user:password@host:port/database".to_owned()) }
+    if sound {
+        Ok(())
+    } else {
+        Err("is not an address of the form postgres://user:password@host:port/database".to_owned())
+    }
 }
 
 fn parse_http_url(text: &str) -> Result<String, String> {

@@ -88,6 +88,17 @@ impl Source {
         Self { values: pairs.into_iter().map(|(key, value)| (key.into(), value.into())).collect() }
     }
 
+    /// These keys alone.
+    pub fn only(&self, keys: &[&str]) -> Self {
+        let kept = self.values.iter().filter(|(key, _)| keys.contains(&key.as_str()));
+        Self { values: kept.map(|(key, value)| (key.clone(), value.clone())).collect() }
+    }
+
+    /// Sets a key that is not set.
+    pub fn set_default(&mut self, key: &str, value: &str) {
+        self.values.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+    }
+
     pub(super) fn file(path: &Path) -> Result<BTreeMap<String, String>, SourceError> {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
@@ -103,7 +114,10 @@ impl Source {
         let mut values = BTreeMap::new();
         for (key, value) in table {
             if !KEYS.contains(&key.as_str()) {
-                return Err(SourceError::Invalid { path: shown, reason: format!("'{key}' is not a setting; README lists them") });
+                return Err(SourceError::Invalid {
+                    path: shown,
+                    reason: format!("'{key}' is not a setting; README lists them"),
+                });
             }
             let value = match value {
                 toml::Value::String(text) => text,

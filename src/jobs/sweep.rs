@@ -83,10 +83,7 @@ impl Queue {
                 for leftover in leftovers {
                     let staging_key = leftover.staging_key.clone();
                     if remove(leftover).await {
-                        sqlx::query(include_str!("sql/removed.sql"))
-                            .bind(staging_key)
-                            .execute(&mut *tx)
-                            .await?;
+                        sqlx::query(include_str!("sql/removed.sql")).bind(staging_key).execute(&mut *tx).await?;
                         removed += 1;
                     }
                 }

@@ -250,7 +250,10 @@ pub async fn run_job(
                 }
             }
             Ok(None) => {
-                break Err(Failure::new(crate::error::ErrorCode::Internal, "the job has disappeared from the database"));
+                break Err(Failure::new(
+                    crate::error::ErrorCode::Internal,
+                    "the job has disappeared from the database",
+                ));
             }
             Err(failure) if failure.code.retryable() => {}
             Err(failure) => break Err(failure),

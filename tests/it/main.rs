@@ -1,16 +1,16 @@
 //! The integration tests: one binary, real parts.
 
-mod extract_scan;
-mod extract_types;
-mod local_postgres;
-mod sample_warehouse;
-mod local_s3;
-mod local_s3_faults;
-mod storage_conformance;
 mod api_error_pages;
 mod api_guard;
 mod api_http;
 mod api_requests;
 mod api_schema;
 mod api_status;
+mod extract_scan;
+mod extract_types;
+mod local_postgres;
+mod local_s3;
+mod local_s3_faults;
+mod sample_warehouse;
+mod storage_conformance;
 mod support;

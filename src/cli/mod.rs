@@ -1,0 +1,119 @@
+//! The command line: parses, hands over, and says how it went. Exit code 0 done, 1 the work failed, 2 wrong usage or
+//! settings. Results go to standard output, everything else to standard error.
+
+mod classification;
+mod demo;
+mod export;
+mod output;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{Needs, Settings, Source};
+use crate::error::{ErrorCode, Failure};
+use crate::{startup, telemetry};
+
+/// Takes tables out of an analytics warehouse and hands them over as Parquet behind links that expire.
+#[derive(Debug, Parser)]
+#[command(
+    name = "data-exporter",
+    version,
+    after_help = "Try `data-exporter demo` first: it needs no settings and shows the whole way of an export.\n\
+                  Settings come from the environment and from --config; README lists them."
+)]
+pub struct Cli {
+    /// A TOML file with settings, under the same keys as in the environment, which wins.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Write results as JSON, for machines.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows the main job on invented data: a warehouse, a request, progress, links, files.
+    Demo(demo::DemoArgs),
+    /// Runs the service: endpoint and workers, as EXPORTER_ROLES says.
+    Serve(serve::ServeArgs),
+    /// Brings the metadata database up to date. Writes no rules.
+    Migrate,
+    /// Exports a time range from the shell and works it in this process.
+    Export(export::ExportArgs),
+    /// Applies the rules of what may leave, and shows what would change.
+    #[command(subcommand)]
+    Classification(classification::ClassificationCommand),
+    /// Prints the GraphQL schema.
+    Schema,
+}
+
+/// Runs the command line and returns the process's exit code.
+pub async fn run(cli: Cli) -> ExitCode {
+    let json = cli.json;
+    match dispatch(cli).await {
+        Ok(code) => code,
+        Err(failure) => {
+            output::failure(&failure, json);
+            match failure.code {
+                ErrorCode::SettingsInvalid
+                | ErrorCode::BadRequest
+                | ErrorCode::RulesInvalid
+                | ErrorCode::RangeInvalid
+                | ErrorCode::RangeTooLong
+                | ErrorCode::RangeInFuture
+                | ErrorCode::TableNotOffered
+                | ErrorCode::TableWithoutTime => ExitCode::from(2),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
+    let source = Source::environment(cli.config.as_deref())
+        .map_err(|error| Failure::new(ErrorCode::SettingsInvalid, error.to_string()))?;
+    match cli.command {
+        Command::Demo(args) => demo::run(&source, &args, cli.json).await,
+        Command::Serve(args) => serve::run(&source, &args).await,
+        Command::Migrate => migrate(&source, cli.json).await,
+        Command::Export(args) => export::run(&source, &args, cli.json).await,
+        Command::Classification(command) => classification::run(&source, &command, cli.json).await,
+        Command::Schema => {
+            output::line(crate::api::sdl().trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Reads the settings that a command needs, and starts its logs.
+fn settings(source: &Source, needs: Needs) -> Result<Settings, Failure> {
+    let settings = Settings::read(source, needs)?;
+    telemetry::start_logs(&settings.log, settings.log_format)
+        .map_err(|error| Failure::new(ErrorCode::SettingsInvalid, error.to_string()))?;
+    Ok(settings)
+}
+
+async fn migrate(source: &Source, json: bool) -> Result<ExitCode, Failure> {
+    let settings = settings(source, Needs { database: true, ..Needs::default() })?;
+    let url = settings
+        .database_url
+        .as_ref()
+        .ok_or_else(|| Failure::new(ErrorCode::SettingsInvalid, "DATABASE_URL is not set"))?;
+    let (pool, _) = startup::connect_metadata(url).await?;
+    let steps = startup::migrate(&pool).await?;
+    if json {
+        output::json(&serde_json::json!({"applied": steps}));
+    } else {
+        output::line(&match steps {
+            0 => "the metadata database is up to date".to_owned(),
+            1 => "1 migration applied; the metadata database is up to date".to_owned(),
+            n => format!("{n} migrations applied; the metadata database is up to date"),
+        });
+    }
+    Ok(ExitCode::SUCCESS)
+}

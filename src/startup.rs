@@ -1,0 +1,308 @@
+//! Wiring: the only place that knows every part. Commands ask for the services they need; nothing here decides what
+//! an export is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, ApiContext, Authenticator, LinkSettings, RequestsReady};
+use crate::config::{AuthKind, Settings};
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests};
+use crate::local::LocalEnvironment;
+use crate::local::environment::LocalNeeds;
+use crate::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
+use crate::rules::RuleStore;
+use crate::storage::ObjectStore;
+use crate::storage::s3::{S3Settings, S3Store};
+use crate::warehouse::Warehouse;
+use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
+
+/// The schema of the metadata database, step by step.
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Connections to the metadata database, at most. Heartbeats have one of their own beside these.
+const METADATA_CONNECTIONS: u32 = 16;
+/// How long a GraphQL request may run.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The parts of a running service.
+#[derive(Debug)]
+pub struct Services {
+    /// The settings, with what local mode has filled in.
+    pub settings: Settings,
+    /// Submits requests and reads jobs.
+    pub requests: Requests,
+    /// The rules.
+    pub rules: RuleStore,
+    /// Where the files go.
+    pub store: Arc<dyn ObjectStore>,
+    pool: PgPool,
+    database: PgConnectOptions,
+    local: Option<LocalEnvironment>,
+}
+
+/// Connects to the metadata database.
+///
+/// # Errors
+/// `METADATA_UNAVAILABLE` when it does not answer, with no part of its address in the message.
+pub async fn connect_metadata(url: &SecretString) -> Result<(PgPool, PgConnectOptions), Failure> {
+    let unavailable = |what: String| {
+        Failure::new(
+            ErrorCode::MetadataUnavailable,
+            format!("cannot use the metadata database: {what}; check DATABASE_URL and the server"),
+        )
+    };
+    let options: PgConnectOptions =
+        url.expose_secret().parse().map_err(|_| unavailable("its address cannot be read".to_owned()))?;
+    let options = options.application_name("data-exporter");
+    let pool = PgPoolOptions::new()
+        .max_connections(METADATA_CONNECTIONS)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.clone())
+        .await
+        .map_err(|error| {
+            unavailable(match &error {
+                sqlx::Error::Database(database) => {
+                    format!("it refused the connection (SQLSTATE {})", database.code().unwrap_or_default())
+                }
+                sqlx::Error::Io(io) => io.kind().to_string(),
+                sqlx::Error::PoolTimedOut => "it did not answer within 10 s".to_owned(),
+                _ => "the connection failed".to_owned(),
+            })
+        })?;
+    Ok((pool, options))
+}
+
+/// Brings the metadata database up to date. Returns how many steps were taken.
+pub async fn migrate(pool: &PgPool) -> Result<usize, Failure> {
+    let before = applied(pool).await.unwrap_or_default().len();
+    MIGRATIONS.run(pool).await.map_err(|error| {
+        Failure::new(
+            ErrorCode::MetadataUnavailable,
+            format!("the metadata database could not be brought up to date: {error}"),
+        )
+    })?;
+    Ok(applied(pool).await?.len() - before)
+}
+
+async fn applied(pool: &PgPool) -> Result<Vec<i64>, Failure> {
+    let versions: Result<Vec<i64>, sqlx::Error> =
+        sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success ORDER BY version").fetch_all(pool).await;
+    match versions {
+        Ok(versions) => Ok(versions),
+        // 42P01: the table is not there, so nothing was ever applied.
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P01") => Ok(Vec::new()),
+        Err(error) => Err(crate::jobs::metadata_failure(error)),
+    }
+}
+
+/// Makes sure that the metadata database has every step that this version needs.
+async fn check_migrated(pool: &PgPool) -> Result<(), Failure> {
+    let applied = applied(pool).await?;
+    let missing = MIGRATIONS.iter().filter(|step| !applied.contains(&step.version)).count();
+    if missing == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(
+        ErrorCode::SettingsInvalid,
+        format!("the metadata database lacks {missing} of this version's migrations; run `data-exporter migrate`"),
+    ))
+}
+
+impl Services {
+    /// Connects to what the settings name; in local mode also starts what they do not.
+    pub async fn start(mut settings: Settings, local: bool) -> Result<Self, Failure> {
+        let environment = if local { Some(start_local(&mut settings).await?) } else { None };
+        match Self::connect(&settings, environment.as_ref()).await {
+            Ok((store, pool, database)) => Ok(Self {
+                requests: Requests::new(pool.clone()),
+                rules: RuleStore::new(pool.clone()),
+                settings,
+                store,
+                pool,
+                database,
+                local: environment,
+            }),
+            Err(failure) => {
+                if let Some(environment) = environment {
+                    environment.stop().await;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn connect(
+        settings: &Settings,
+        local: Option<&LocalEnvironment>,
+    ) -> Result<(Arc<dyn ObjectStore>, PgPool, PgConnectOptions), Failure> {
+        let missing = |what: &str| Failure::new(ErrorCode::SettingsInvalid, format!("{what} is not set"));
+        let url = settings.database_url.as_ref().ok_or_else(|| missing("DATABASE_URL"))?;
+        let (pool, database) = connect_metadata(url).await?;
+        if local.is_some() {
+            migrate(&pool).await?;
+        } else {
+            check_migrated(&pool).await?;
+        }
+        let s3 = match (local.and_then(LocalEnvironment::s3_settings), &settings.bucket) {
+            (Some(ours), _) => ours,
+            (None, Some(bucket)) => S3Settings {
+                path_style: settings.s3_path_style,
+                public_endpoint: settings.s3_public_endpoint.clone(),
+                ..S3Settings::new(bucket)
+            },
+            (None, None) => return Err(missing("EXPORTER_BUCKET")),
+        };
+        let store = S3Store::connect(s3).await?;
+        match store.check().await.map_err(Failure::from) {
+            Ok(()) => {}
+            // What will not pass by itself is said now, not when the first request fails.
+            Err(failure) if !failure.code.retryable() => return Err(failure),
+            Err(failure) => {
+                tracing::warn!(code = %failure.code, message = %failure.message, "starting without the object store")
+            }
+        }
+        Ok((Arc::new(store), pool, database))
+    }
+
+    /// A worker of this process.
+    pub async fn worker(&self, only: Option<crate::jobs::JobId>) -> Result<Worker, Failure> {
+        let settings = &self.settings;
+        let url = settings
+            .warehouse_url
+            .clone()
+            .ok_or_else(|| Failure::new(ErrorCode::SettingsInvalid, "EXPORTER_WAREHOUSE_URL is not set"))?;
+        let warehouse = PostgresWarehouse::new(
+            url,
+            PostgresOptions {
+                max_connections: u32::try_from(settings.max_concurrent_partitions).unwrap_or(u32::MAX),
+                statement_timeout: settings.statement_timeout,
+                ..PostgresOptions::default()
+            },
+        )?;
+        match warehouse.check().await.map_err(Failure::from) {
+            Ok(()) => {}
+            Err(failure) if !failure.code.retryable() => return Err(failure),
+            Err(failure) => {
+                tracing::warn!(code = %failure.code, message = %failure.message, "starting without the warehouse")
+            }
+        }
+        let queue_settings = QueueSettings {
+            max_attempts: settings.max_attempts,
+            max_crashes: settings.max_crashes,
+            max_active_jobs: settings.max_active_jobs_per_tenant,
+            ..QueueSettings::default()
+        };
+        let mut queue = Queue::new(self.pool.clone(), queue_settings);
+        if let Some(job) = only {
+            queue = queue.only(job);
+        }
+        let heartbeat = Heartbeat::start(self.database.clone(), queue_settings)
+            .map_err(|error| Failure::new(ErrorCode::Internal, format!("no thread for heartbeats: {error}")))?;
+        let pipeline = Pipeline {
+            queue,
+            rules: self.rules.clone(),
+            warehouse: Arc::new(warehouse),
+            store: Arc::clone(&self.store),
+            layout: Layout::new(&settings.env),
+            settings: PipelineSettings {
+                concurrent_partitions: settings.max_concurrent_partitions,
+                partition_target_bytes: settings.partition_target_bytes,
+                first_row_timeout: settings.first_row_timeout,
+                ..PipelineSettings::default()
+            },
+        };
+        Ok(Worker::new(pipeline, heartbeat))
+    }
+
+    /// The endpoint's routes.
+    fn router(&self, metrics: PrometheusHandle, local: bool) -> axum::Router {
+        api::router(ApiContext {
+            requests: self.requests.clone(),
+            store: Arc::clone(&self.store),
+            links: LinkSettings { ttl: self.settings.link_ttl },
+            auth: match self.settings.auth {
+                AuthKind::None => Authenticator::None,
+            },
+            graphiql: local,
+            introspection: local,
+            ready: Arc::new(RequestsReady(self.requests.clone())),
+            metrics,
+            request_timeout: REQUEST_TIMEOUT,
+        })
+    }
+
+    /// Runs the roles of the settings until `stop`, on this listener.
+    pub async fn run(
+        &self,
+        listener: Option<TcpListener>,
+        metrics: PrometheusHandle,
+        local: bool,
+        stop: CancellationToken,
+    ) -> Result<(), Failure> {
+        let worker = if self.settings.roles.worker { Some(self.worker(None).await?) } else { None };
+        let working = async {
+            if let Some(worker) = worker {
+                worker.run(stop.clone()).await;
+            }
+        };
+        let answering = async {
+            match listener {
+                Some(listener) if self.settings.roles.api => {
+                    api::serve(listener, self.router(metrics, local), stop.clone()).await.map_err(|error| {
+                        Failure::new(ErrorCode::Internal, format!("the endpoint stopped: {}", error.kind()))
+                    })
+                }
+                _ => {
+                    stop.cancelled().await;
+                    Ok(())
+                }
+            }
+        };
+        let ((), answered) = tokio::join!(working, answering);
+        answered
+    }
+
+    /// Closes connections and ends what local mode has started.
+    pub async fn stop(self) {
+        self.pool.close().await;
+        if let Some(local) = self.local {
+            local.stop().await;
+        }
+    }
+}
+
+/// Listens where the settings say.
+pub async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
+    TcpListener::bind(settings.bind).await.map_err(|error| {
+        Failure::new(
+            ErrorCode::SettingsInvalid,
+            format!("cannot listen on {}: {}; choose another EXPORTER_BIND", settings.bind, error.kind()),
+        )
+    })
+}
+
+async fn start_local(settings: &mut Settings) -> Result<LocalEnvironment, Failure> {
+    let data_dir = settings.data_dir.clone().unwrap_or_else(|| LocalEnvironment::default_data_dir("data-exporter"));
+    let needs = LocalNeeds {
+        database: settings.database_url.is_none(),
+        warehouse: settings.warehouse_url.is_none() && settings.roles.worker,
+        bucket: settings.bucket.is_none(),
+    };
+    let environment = LocalEnvironment::start(&data_dir, needs).await?;
+    if needs.database {
+        settings.database_url = environment.database_url();
+    }
+    if needs.warehouse {
+        settings.warehouse_url = environment.warehouse_url();
+    }
+    settings.data_dir = Some(data_dir);
+    Ok(environment)
+}
