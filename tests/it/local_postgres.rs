@@ -119,7 +119,7 @@ async fn stale_pid_files_do_not_hurt() {
         (meta.uid(), meta.gid())
     };
     let mut bystander = Command::new("sleep");
-    bystander.arg("600").stdin(Stdio::null());
+    bystander.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta)).unwrap() == 0 {
         use std::os::unix::process::CommandExt;
         bystander.uid(server_account.0).gid(server_account.1);

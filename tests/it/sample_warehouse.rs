@@ -68,6 +68,7 @@ async fn the_sample_is_whole_repeats_and_is_left_alone_or_replaced() {
     counts_and_days(&mut connection).await;
     every_type_and_null(&mut connection).await;
     planted_values(&mut connection).await;
+    rules_fit(&mut connection).await;
 
     // The same options: not touched. Its file would be another one otherwise.
     let file = "SELECT pg_relation_filepath('probe_speed')";
@@ -188,7 +189,10 @@ async fn every_type_and_null(connection: &mut PgConnection) {
         ("cctv", "snapshot"),
         ("incident", "cleared_at"),
         ("incident", "details"),
+        ("cctv", "capabilities"),
         ("vms", "luminance"),
+        ("vms", "layout"),
+        ("vms", "pictogram"),
         ("probe_speed", "source"),
         ("probe_speed", "speed_kmh"),
         ("probe_speed", "heading"),
@@ -237,6 +241,96 @@ async fn planted_values(connection: &mut PgConnection) {
     let wkt = texts(connection, "SELECT geometry_wkt FROM way").await;
     let line = Regex::new(r"^LINESTRING\((0\.[0-9]{7} 0\.[0-9]{7})(, 0\.[0-9]{7} 0\.[0-9]{7})+\)$").unwrap();
     assert_eq!(wkt.iter().find(|text| !line.is_match(text)), None);
+}
+
+/// The rows of a shipped rule file by column name. The files quote nothing, so a comma parts cells.
+fn shipped(file: &str, header: &str) -> Vec<BTreeMap<String, String>> {
+    let path = format!("{}/classification/{file}.csv", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+    assert!(!text.contains('"'), "{file}: quoted cells");
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some(header), "{file}");
+    let names: Vec<&str> = header.split(',').collect();
+    lines
+        .map(|line| {
+            assert_eq!(line.split(',').count(), names.len(), "{file}: {line}");
+            names.iter().map(|name| (*name).to_owned()).zip(line.split(',').map(str::to_owned)).collect()
+        })
+        .collect()
+}
+
+/// The shipped rules speak of every column of every table of the sample and of nothing else, and withhold what they
+/// must.
+async fn rules_fit(connection: &mut PgConnection) {
+    let tables = shipped(
+        "export_tables",
+        "table_name,enabled,on_demand,scheduled,time_column,time_unit,time_zone,source_column,metric_column,\
+         value_column,tenant_column,denied_cell,strict,format,type_profile",
+    );
+    let columns = shipped(
+        "data_column_classification",
+        "table_name,column_name,classification,pii_exempt_by,pii_exempt_reason,pii_exempt_until",
+    );
+    let sources = shipped("actual_data_classifications", "source,classification");
+    let metrics = shipped("long_table_data_classifications", "table_name,metric_name,classification");
+    let restrictions = shipped("column_restrictions", "table_name,kind,name,action,params,owner,reason,expires_at");
+    assert!(restrictions.is_empty());
+
+    let catalog = texts(
+        connection,
+        "SELECT c.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 ORDER BY 1",
+    )
+    .await;
+    let of = |row: &BTreeMap<String, String>| format!("{}.{}", row["table_name"], row["column_name"]);
+    let mut classified: Vec<String> = columns.iter().map(of).collect();
+    classified.sort();
+    assert_eq!(classified, catalog, "columns classified, and columns there are");
+    let mut named: Vec<&str> = tables.iter().map(|row| row["table_name"].as_str()).collect();
+    named.sort_unstable();
+    assert_eq!(named, TABLES);
+    for row in &tables {
+        assert_eq!(row["enabled"] == "true", row["table_name"] != "driver_registry", "{row:?}");
+        for role in ["time_column", "source_column", "metric_column", "value_column", "tenant_column"] {
+            let column = format!("{}.{}", row["table_name"], row[role]);
+            assert!(row[role].is_empty() || catalog.contains(&column), "{role} {column}");
+        }
+    }
+    assert!(columns.iter().all(|row| row["table_name"] != "driver_registry" || row["classification"] == "de"));
+
+    // Text and JSON that would leave as they are: attested, or withheld until personal data is removed.
+    let written = texts(
+        connection,
+        "SELECT c.relname || '.' || a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+         AND a.atttypid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype, 'json'::regtype, 'jsonb'::regtype)",
+    )
+    .await;
+    let withheld: Vec<String> = columns
+        .iter()
+        .filter(|row| matches!(row["classification"].as_str(), "nr" | "mx") && row["pii_exempt_until"].is_empty())
+        .map(of)
+        .filter(|column| written.contains(column))
+        .collect();
+    assert_eq!(withheld, ["incident.description", "incident.details", "way.tags"]);
+    for row in columns.iter().filter(|row| !row["pii_exempt_until"].is_empty()) {
+        assert!(written.contains(&of(row)), "{row:?} is attested, but no text");
+        assert_eq!(row["pii_exempt_by"], "data-governance");
+        assert!(!row["pii_exempt_reason"].is_empty());
+    }
+
+    let code_of = |rows: &[BTreeMap<String, String>], column: &str| -> Vec<(String, String)> {
+        rows.iter().map(|row| (row[column].clone(), row["classification"].clone())).collect()
+    };
+    let expected = [("FUSION", "nr"), ("HERE", "de"), ("TOMTOM", "de")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(code_of(&sources, "source"), expected);
+    let mut unlisted = texts(connection, "SELECT DISTINCT metric_name FROM sensor_metric").await;
+    let listed = code_of(&metrics, "metric_name");
+    for code in ["nr", "de", "hwc"] {
+        assert!(listed.iter().any(|(_, of)| of == code), "no metric is {code}");
+    }
+    unlisted.retain(|name| !listed.iter().any(|(metric, _)| metric == name));
+    assert_eq!(unlisted, ["axle_load"]);
 }
 
 fn luhn_is_valid(card: &str) -> bool {

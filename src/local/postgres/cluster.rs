@@ -35,7 +35,7 @@ const LEFTOVER_ROUND: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub(super) struct DataDir {
     dir: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl DataDir {
@@ -58,7 +58,7 @@ impl DataDir {
             .open(&path)
             .map_err(LocalPostgresError::io("open", &path))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { dir, _lock: lock }),
+            Ok(()) => Ok(Self { dir, lock }),
             Err(TryLockError::WouldBlock) => Err(LocalPostgresError::Busy { dir }),
             Err(TryLockError::Error(source)) => Err(LocalPostgresError::Io { action: "lock", path, source }),
         }
@@ -207,6 +207,14 @@ impl DataDir {
             Ok(bytes)
         };
         last_lines(&read().unwrap_or_default())
+    }
+}
+
+impl Drop for DataDir {
+    /// A child that another thread has forked and that has not become its program yet holds a copy of the lock's
+    /// descriptor: closing ours would not free it, unlocking does.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

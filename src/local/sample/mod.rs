@@ -191,11 +191,7 @@ pub async fn build(url: &SecretString, options: &SampleOptions) -> Result<Sample
 }
 
 fn drop_all() -> String {
-    // More memory for the indexes, and the same text of numbers and times whatever the database's own settings.
-    let mut sql = String::from(
-        "SET LOCAL search_path = public; SET LOCAL timezone = 'UTC'; SET LOCAL maintenance_work_mem = '128MB';
-         SET LOCAL extra_float_digits = 1; SET LOCAL datestyle = 'ISO'; SET LOCAL standard_conforming_strings = on;\n",
-    );
+    let mut sql = String::from("SET LOCAL search_path = public; SET LOCAL maintenance_work_mem = '128MB';\n");
     for table in TABLES {
         let _ = writeln!(sql, "DROP TABLE IF EXISTS public.{table};");
     }

@@ -70,6 +70,7 @@ CREATE TABLE cctv (
     lat double precision,
     installed date,
     snapshot bytea,
+    capabilities jsonb,
     seen_at timestamptz NOT NULL
 );
 INSERT INTO cctv
@@ -85,6 +86,10 @@ SELECT md5('camera ' || sample.h(n, 200))::uuid,
             WHEN 1 THEN ''::bytea
             ELSE '\xffd8ffe000'::bytea || decode(repeat(md5(sample.h(n, 209)::text), 1 + sample.i(n, 210, 8)::int), 'hex')
        END,
+       CASE WHEN sample.i(n, 211, 15) > 0
+            THEN jsonb_build_object('ptz', sample.i(n, 212, 2) = 0, 'fps', 5 * (1 + sample.i(n, 213, 6)),
+                                    'codecs', CASE WHEN sample.i(n, 214, 2) = 0 THEN '["h264"]'::jsonb
+                                                   ELSE '["h264", "h265"]' END) END,
        to_timestamp(epoch)
 FROM sample.moments(sample.share(200, 120, 2000));
 ALTER TABLE cctv ADD PRIMARY KEY (camera_id);
@@ -95,6 +100,8 @@ CREATE TABLE vms (
     message text,
     lines smallint NOT NULL,
     luminance integer,
+    layout json,
+    pictogram bytea,
     shown_at timestamptz NOT NULL,
     operator text
 );
@@ -111,6 +118,14 @@ SELECT 'VMS-' || lpad(sample.i(n, 301, 180)::text, 3, '0'),
             ELSE (60 + 10 * sample.i(n, 306, 7))::text END,
        1 + sample.i(n, 307, 3),
        CASE WHEN sample.i(n, 308, 9) > 0 THEN sample.i(n, 309, 100000) END,
+       CASE sample.i(n, 311, 5)
+            WHEN 0 THEN NULL
+            WHEN 1 THEN '{ "font" : "A12",  "blink" : null, "rows" : [1, 2.50, 3e2] }'::json
+            ELSE json_build_object('font', sample.pick(n, 312, '{A12,B16,Ü8}'), 'blink', sample.i(n, 313, 2) = 0) END,
+       CASE sample.i(n, 314, 6)
+            WHEN 0 THEN NULL
+            WHEN 1 THEN ''::bytea
+            ELSE decode(repeat(left(md5(sample.h(n, 315)::text), 8), 1 + sample.i(n, 316, 6)::int), 'hex') END,
        to_timestamp(epoch),
        CASE WHEN sample.i(n, 310, 4) > 0 THEN sample.person(n) END
 FROM sample.moments(sample.share(100, 200, 50000));

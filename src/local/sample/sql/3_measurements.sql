@@ -53,7 +53,7 @@ SELECT 1 + a % 5000,
        CASE WHEN (a >> 16) & 63 > 0 THEN free_flow * (1 + ((b >> 10) & 1023) / 1000.0) END,
        free_flow,
        CASE WHEN b & 31 > 0 THEN ((b >> 20) & 255) / 255.0 END,
-       (ARRAY['FUSION', 'FUSION', 'HERE', 'TOMTOM', NULL])[1 + (a >> 13) % 5],
+       CASE WHEN (a >> 13) & 127 > 0 THEN (ARRAY['FUSION', 'FUSION', 'HERE', 'TOMTOM'])[1 + (a >> 20) % 4] END,
        t::date,
        t::time
 FROM sample.moments((:rows)::bigint / 4),
