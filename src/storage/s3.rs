@@ -77,7 +77,14 @@ impl S3Store {
         let answer = request.send().await.map_err(|e| Ok(self.error(Fault::of(&e), "read", key)))?;
         let length = answer.content_length().and_then(|length| u64::try_from(length).ok());
         let body = tokio::time::timeout(patience(length.unwrap_or(0)), answer.body.collect()).await;
-        let body = body.map_err(|_| Err("the answer came too slowly"))?.map_err(|_| Err("the answer broke off"))?;
+        let body = body.map_err(|_| Err("the answer came too slowly"))?.map_err(|error| {
+            if errors::is_checksum_mismatch(&error) {
+                let detail = "the checksum that it gives does not match its bytes".to_owned();
+                Ok(StorageError::Corrupt { key: key.to_string(), detail })
+            } else {
+                Err("the answer broke off")
+            }
+        })?;
         Ok(body.into_bytes())
     }
 

@@ -55,11 +55,17 @@ impl S3Store {
         if fault.is_final() {
             return Err(self.error(fault, "complete the upload of", key));
         }
-        self.settle(key, fault, &expected).await
+        self.settle(key, upload, fault, &expected).await
     }
 
     /// Looks whether the object is there, and is the one that the parts make.
-    async fn settle(&self, key: &ObjectKey, fault: Fault, expected: &Expected) -> Result<ObjectMeta, StorageError> {
+    async fn settle(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        fault: Fault,
+        expected: &Expected,
+    ) -> Result<ObjectMeta, StorageError> {
         let look =
             self.client.head_object().bucket(&self.bucket).key(key.as_str()).checksum_mode(ChecksumMode::Enabled);
         match look.send().await {
@@ -74,6 +80,12 @@ impl S3Store {
             Err(error) if Fault::of(&error).not_found() => self.check().await?,
             Err(error) => return Err(self.error(Fault::of(&error), "look at", key)),
         }
+        // Whether trying again can help: not if the upload is gone.
+        let parts = self.client.list_parts().bucket(&self.bucket).key(key.as_str()).upload_id(&upload.0).max_parts(1);
+        let fault = match parts.send().await.map_err(|error| Fault::of(&error)) {
+            Err(gone) if gone.is("NoSuchUpload") => gone,
+            _ => fault,
+        };
         Err(self.error(fault, "complete the upload of", key))
     }
 }

@@ -40,6 +40,8 @@ impl S3Store {
             .key(to.as_str())
             .copy_source(self.source(from))
             .set_copy_source_if_match(source.e_tag().map(str::to_owned))
+            // The source's checksum is one of its parts' checksums; the copy gets one of its bytes.
+            .checksum_algorithm(ChecksumAlgorithm::Crc32C)
             .customize()
             .config_override(attempts_of(TIME));
         request.send().await.map(|_| ()).map_err(|e| self.error(Fault::of(&e), "copy", from))

@@ -155,6 +155,11 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     })
 }
 
+/// Whether reading a body failed because its bytes are not those that the store has a checksum of.
+pub(super) fn is_checksum_mismatch(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(|error| error.to_string().contains("checksum mismatch"))
+}
+
 fn lacks_credentials<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let source: Option<&(dyn Error + 'static)> = match error {
         SdkError::DispatchFailure(failure) => failure.as_connector_error().map(|e| e as _),
