@@ -6,6 +6,7 @@ mod api_http;
 mod api_requests;
 mod api_schema;
 mod api_status;
+mod export_processes;
 mod extract_scan;
 mod extract_types;
 mod local_postgres;

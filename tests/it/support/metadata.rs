@@ -1,25 +1,14 @@
 //! A metadata database for one test, on a real PostgreSQL, and rows as the queue leaves them.
 
 use chrono::{DateTime, Utc};
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
-/// The address of a PostgreSQL that tests may fill, as a role that may do everything.
-fn url() -> String {
-    std::env::var("EXPORTER_TEST_METADATA_URL")
-        .expect("EXPORTER_TEST_METADATA_URL names a PostgreSQL for tests; run `make test`")
-}
+use super::cluster;
 
 /// An empty database of this name, migrated.
 pub(crate) async fn database(name: &str) -> PgPool {
-    let admin: PgConnectOptions = url().parse().unwrap();
-    let mut sql = admin.connect().await.unwrap();
-    for statement in [format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"), format!("CREATE DATABASE {name}")] {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut sql).await.unwrap();
-    }
-    sql.close().await.unwrap();
-    let pool = PgPoolOptions::new().max_connections(8).connect_with(admin.database(name)).await.unwrap();
+    let pool = cluster::pool(&cluster::create(name).await).await;
     sqlx::migrate!("./migrations").run(&pool).await.unwrap();
     pool
 }

@@ -1,6 +1,9 @@
 //! What the tests share.
 
+pub(crate) mod cluster;
 pub(crate) mod endpoint;
 pub(crate) mod metadata;
+pub(crate) mod platform;
+pub(crate) mod readers;
 pub(crate) mod s3;
 pub(crate) mod warehouse;

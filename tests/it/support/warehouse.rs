@@ -9,10 +9,9 @@ use data_exporter::warehouse::{ScanContext, ScanSpec, TableShape, Warehouse, War
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// The address of a PostgreSQL that tests may fill, as a role that may do everything.
+/// The address of the database that these tests share.
 pub(crate) fn url() -> String {
-    std::env::var("EXPORTER_TEST_WAREHOUSE_URL")
-        .expect("EXPORTER_TEST_WAREHOUSE_URL names a PostgreSQL for tests; run `make test`")
+    super::cluster::url("postgres")
 }
 
 /// A schema of its own for one test.

@@ -1,0 +1,35 @@
+# Two commands do all the set-up on a fresh Debian or Ubuntu machine with Rust:
+#
+#   make demo    the main job on invented data, in local mode (ARGS="--once --rows 1000000" for more)
+#   make test    everything that CI runs
+#
+# The others need what `make test` has set up: `make check`, `make bench`, `make lint`.
+
+SHELL := /bin/bash
+ARGS ?=
+
+.PHONY: demo test check lint bench setup-demo setup-test
+
+demo: setup-demo
+	@set -a; . .setup/env; set +a; cargo run --quiet -- demo $(ARGS)
+
+test: setup-test
+	@set -a; . .setup/env; set +a; scripts/test.sh $(ARGS)
+
+# Formatting, lints as errors, the schema, the import rules, licences and advisories.
+check: setup-test lint
+	@set -a; . .setup/env; set +a; cargo test --quiet --test it -- house:: api_schema::
+	@scripts/dependencies.sh
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+bench: setup-test
+	@set -a; . .setup/env; set +a; scripts/bench.sh $(ARGS)
+
+setup-demo:
+	@scripts/setup.sh
+
+setup-test:
+	@scripts/setup.sh tests
