@@ -1,4 +1,9 @@
 //! The integration tests: one binary, real parts.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a failed unwrap is a failed test, and the helpers are no test functions"
+)]
 
 mod api_error_pages;
 mod api_guard;

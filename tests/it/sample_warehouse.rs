@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Instant;
 
 use chrono::NaiveDate;
+use classification::rules::{RuleFile, RuleSet, RuleTable};
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::local::postgres::{PostgresOptions, PrivatePostgres};
 use data_exporter::local::sample::{self, SampleError, SampleOptions, SampleOutcome, TABLES};
@@ -333,6 +334,30 @@ async fn rules_fit(connection: &mut PgConnection) {
     assert_eq!(unlisted, ["axle_load"]);
 }
 
+#[test]
+fn the_shipped_rules_are_valid_and_written_as_the_exporter_writes_them() {
+    let texts: Vec<(String, String)> = RuleTable::ALL
+        .iter()
+        .map(|table| {
+            let name = table.file_name();
+            let path = format!("{}/classification/{name}", env!("CARGO_MANIFEST_DIR"));
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    let files: Vec<RuleFile<'_>> = texts.iter().map(|(name, text)| RuleFile { name, text }).collect();
+    let rules = RuleSet::parse(&files).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(rules.notes(), Vec::<String>::new());
+    // Row by row as the exporter itself writes them, in an order of their own: that of the tables' columns.
+    let sorted = |text: &str| -> Vec<String> {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    for (table, (name, text)) in RuleTable::ALL.iter().zip(&texts) {
+        assert_eq!(sorted(&rules.to_csv(*table)), sorted(text), "{name}");
+    }
+}
+
 fn luhn_is_valid(card: &str) -> bool {
     let sum: u32 = card
         .chars()
@@ -341,7 +366,7 @@ fn luhn_is_valid(card: &str) -> bool {
         .enumerate()
         .map(|(place, digit)| if place % 2 == 0 { digit } else { [0, 2, 4, 6, 8, 1, 3, 5, 7, 9][digit as usize] })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 fn vin_is_valid(vin: &str) -> bool {
