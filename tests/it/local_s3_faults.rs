@@ -104,7 +104,10 @@ async fn a_complete_that_never_succeeds_says_so_and_may_be_tried_again() {
 
 #[tokio::test]
 async fn an_upload_that_is_gone_is_told_as_gone() {
-    let (_dir, server, store) = started().await;
+    let (_dir, server, _) = started().await;
+    let mut settings = server.settings(BUCKET);
+    settings.attempts = 2;
+    let store = S3Store::connect(settings).await.unwrap();
     let (id, parts, size) = ready(&store, "gone").await;
     let at = key("gone");
     store.abort_multipart(&at, &id).await.unwrap();
@@ -113,7 +116,7 @@ async fn an_upload_that_is_gone_is_told_as_gone() {
     // Also where the answer to Complete says something else.
     for fault in [None, Some(Fault::SlowDown), Some(Fault::DropRequest)] {
         if let Some(fault) = fault {
-            server.faults().next(Operation::CompleteMultipart, 8, fault);
+            server.faults().next(Operation::CompleteMultipart, 2, fault);
         }
         let complete = store.complete_multipart(&at, &id, &parts, size).await;
         assert!(matches!(complete, Err(StorageError::UploadGone { .. })), "{fault:?}: {complete:?}");

@@ -16,6 +16,7 @@ mod extract_scan;
 mod extract_types;
 mod local_postgres;
 mod local_s3;
+mod local_s3_durability;
 mod local_s3_faults;
 mod sample_warehouse;
 mod storage_conformance;

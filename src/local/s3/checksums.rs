@@ -52,13 +52,13 @@ impl Sums {
 
     /// A hasher for every algorithm that `wanted` accepts.
     pub(super) fn hasher(wanted: impl Fn(&str) -> bool) -> ChecksumHasher {
-        let mut hasher = ChecksumHasher::default();
-        hasher.crc32 = wanted("CRC32").then(s3s::crypto::Crc32::new);
-        hasher.crc32c = wanted("CRC32C").then(s3s::crypto::Crc32c::new);
-        hasher.crc64nvme = wanted("CRC64NVME").then(s3s::crypto::Crc64Nvme::new);
-        hasher.sha1 = wanted("SHA1").then(s3s::crypto::Sha1::new);
-        hasher.sha256 = wanted("SHA256").then(s3s::crypto::Sha256::new);
-        hasher
+        ChecksumHasher {
+            crc32: wanted("CRC32").then(s3s::crypto::Crc32::new),
+            crc32c: wanted("CRC32C").then(s3s::crypto::Crc32c::new),
+            crc64nvme: wanted("CRC64NVME").then(s3s::crypto::Crc64Nvme::new),
+            sha1: wanted("SHA1").then(s3s::crypto::Sha1::new),
+            sha256: wanted("SHA256").then(s3s::crypto::Sha256::new),
+        }
     }
 
     /// What a hasher found.

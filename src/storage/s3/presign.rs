@@ -109,6 +109,27 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_link_says_when_its_credentials_end() {
+        let expiring = |seconds| {
+            let end = SystemTime::now() + Duration::from_secs(seconds);
+            let credentials = Credentials::new("KEY", "secret", Some("token".to_owned()), Some(end), "test");
+            let config = Config::builder()
+                .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+                .region(aws_sdk_s3::config::Region::new("eu-central-1"))
+                .build();
+            Presigner::new(config, Some(SharedCredentialsProvider::new(credentials)))
+        };
+        let key = ObjectKey::new("a/way.parquet").unwrap();
+        let link = expiring(100).link("exports", &key, Duration::from_secs(86_400)).await.unwrap();
+        let seconds = link.valid_for.as_secs();
+        assert!((90..=100).contains(&seconds), "{seconds}");
+        assert!(link.url.contains(&format!("X-Amz-Expires={seconds}&")));
+        assert!(link.url.starts_with("https://exports.s3.eu-central-1.amazonaws.com/a/way.parquet?"));
+        let ended = expiring(0).link("exports", &key, Duration::from_secs(60)).await;
+        assert!(matches!(ended, Err(StorageError::Denied { detail, .. }) if detail == "ExpiredToken"));
+    }
+
     #[test]
     fn the_file_name_cannot_break_the_header() {
         assert_eq!(disposition("way_000.parquet"), "attachment; filename=\"way_000.parquet\"");
