@@ -1,1 +1,563 @@
-//! Scans: what they read, how they end, and what goes wrong.
+//! Scans of a real PostgreSQL: which rows and columns they read, how they end, and what goes wrong.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::Int64Type;
+use chrono::{DateTime, Utc};
+use classification::{ColumnKind, Predicate};
+use data_exporter::error::ErrorCode;
+use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
+use data_exporter::warehouse::{ScanContext, ScanSpec, TimeSlice, TimeUnit, Warehouse, WarehouseError};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+use secrecy::SecretString;
+use sqlx::Connection;
+
+use crate::support::warehouse::{TestWarehouse, context, url};
+
+/// The `id` column of everything that a scan reads, in order.
+async fn ids(test: &TestWarehouse, scan: &ScanSpec) -> Vec<i64> {
+    let batches = test.read(scan).await.unwrap();
+    let mut ids: Vec<i64> = batches
+        .iter()
+        .flat_map(|batch| batch.column_by_name("id").unwrap().as_primitive::<Int64Type>().values().to_vec())
+        .collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn one_of(column: &str, values: &[&str]) -> Predicate {
+    Predicate::In { column: column.to_owned(), values: values.iter().map(|&value| value.to_owned()).collect() }
+}
+
+fn instant(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_catalog_tells_tables_as_they_are() {
+    let mut test = TestWarehouse::new("extract_catalog").await;
+    test.run(
+        "CREATE TYPE mood AS ENUM ('ok');
+         CREATE DOMAIN amount AS numeric(10,2);
+         CREATE DOMAIN total AS amount;
+         CREATE TABLE \"We\"\"ird.Näme\" (\"a\"\"b\" int, \"A\" text, gone int, \"a\" mood, t total, v varchar(7), x box);
+         ALTER TABLE \"We\"\"ird.Näme\" DROP COLUMN gone;
+         CREATE TABLE empty ();
+         CREATE TABLE parted (id bigint, at timestamptz) PARTITION BY RANGE (at);
+         CREATE VIEW seen AS SELECT 1::bigint AS id, 'x'::text AS t;
+         CREATE MATERIALIZED VIEW kept AS SELECT 2::bigint AS id;
+         CREATE SEQUENCE numbers; CREATE INDEX an_index ON parted (at);
+         CREATE TYPE composite AS (a int);",
+    )
+    .await;
+    let names =
+        ["We\"ird.Näme", "empty", "parted", "seen", "kept", "numbers", "an_index", "composite", "we\"ird.näme", "no"];
+    let tables: Vec<_> = names.iter().map(|name| test.table(name)).collect();
+    let shapes = test.warehouse.catalog(&tables).await.unwrap();
+    let found: BTreeSet<_> = shapes.iter().map(|shape| shape.table.name()).collect();
+    assert_eq!(found, BTreeSet::from(["We\"ird.Näme", "empty", "parted", "seen", "kept"]));
+
+    let weird = shapes.iter().find(|shape| shape.table.name() == "We\"ird.Näme").unwrap();
+    let columns: Vec<_> = weird
+        .columns
+        .iter()
+        .map(|column| (column.catalog.name.as_str(), column.catalog.sql_type.as_str(), column.catalog.kind))
+        .collect();
+    assert_eq!(
+        columns,
+        [
+            ("a\"b", "integer", ColumnKind::Number),
+            ("A", "text", ColumnKind::Text),
+            ("a", "extract_catalog.mood", ColumnKind::Enum),
+            ("t", "extract_catalog.total", ColumnKind::Number),
+            ("v", "character varying(7)", ColumnKind::Text),
+            ("x", "box", ColumnKind::Other),
+        ]
+    );
+    assert_eq!(weird.columns[3].manifest_type.as_deref(), Some("numeric(10,2)"));
+    assert!(shapes.iter().find(|shape| shape.table.name() == "empty").unwrap().columns.is_empty());
+    for name in ["seen", "kept"] {
+        assert_eq!(ids(&test, &test.whole(name).await).await.len(), 1, "{name}");
+    }
+    assert!(test.warehouse.catalog(&[]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn nothing_is_guessed_from_a_search_path() {
+    let mut test = TestWarehouse::new("extract_path").await;
+    // A table of the same name in the role's own path, and an operator that would admit everything.
+    test.run(
+        "CREATE TABLE pg_class (id bigint);
+         CREATE TABLE t (id bigint, source text); INSERT INTO t VALUES (1, 'a'), (2, 'b');
+         CREATE FUNCTION yes(text, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT true';
+         CREATE OPERATOR extract_path.= (LEFTARG = text, RIGHTARG = text, FUNCTION = yes)",
+    )
+    .await;
+    let mut scan = test.whole("t").await;
+    scan.rows = one_of("source", &["a"]);
+    assert_eq!(ids(&test, &scan).await, [1]);
+    assert!(test.warehouse.catalog(&["t".parse().unwrap()]).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn rows_and_cells_are_those_of_the_policy() {
+    let mut test = TestWarehouse::new("extract_policy").await;
+    test.run(
+        "CREATE TYPE kind AS ENUM ('red', 'blue');
+         CREATE TABLE t (id bigint, source text, k kind, c char(6), secret int);
+         INSERT INTO t VALUES (1, 'HERE', 'red', 'a', 10), (2, 'here', 'red', 'a', 20), (3, NULL, 'blue', 'b', 30),
+           (4, 'HERE ', NULL, 'b', 40), (5, 'TOMTOM', 'blue', NULL, 50)",
+    )
+    .await;
+    let all = test.whole("t").await;
+    for (rows, want) in [
+        (Predicate::Always, vec![1, 2, 3, 4, 5]),
+        (Predicate::Never, vec![]),
+        (one_of("source", &["HERE"]), vec![1]),
+        (one_of("source", &["HERE", "TOMTOM", "none"]), vec![1, 5]),
+        (one_of("source", &[]), vec![]),
+        (one_of("k", &["red"]), vec![1, 2]),
+        (one_of("c", &["a"]), vec![1, 2]),
+        (one_of("id", &["3"]), vec![3]),
+        (Predicate::All(vec![one_of("k", &["red"]), one_of("source", &["here"])]), vec![2]),
+        (Predicate::Any(vec![one_of("k", &["blue"]), one_of("source", &["here"])]), vec![2, 3, 5]),
+    ] {
+        let scan = ScanSpec { rows: rows.clone(), ..all.clone() };
+        assert_eq!(ids(&test, &scan).await, want, "{rows:?}");
+    }
+
+    let mut scan = all;
+    scan.columns.iter_mut().find(|column| column.name == "secret").unwrap().cell =
+        one_of("source", &["HERE", "TOMTOM"]);
+    let batches = test.read(&scan).await.unwrap();
+    let secret = batches[0].column_by_name("secret").unwrap();
+    assert_eq!((0..5).map(|row| secret.is_valid(row)).collect::<Vec<_>>(), [true, false, false, false, true]);
+}
+
+#[tokio::test]
+async fn hostile_names_and_values_stay_names_and_values() {
+    let mut test = TestWarehouse::new("extract_hostile").await;
+    let mut runner = TestRunner::deterministic();
+    let texts = "(\\PC|['\"\\\\$;%\n\t]|--|/\\*|\\*/|''|\"\"|\\$\\$|E'){1,12}";
+    let mut values = vec!["'".to_owned(), "\\".to_owned(), "\\'; DROP TABLE t; --".to_owned(), "$$".to_owned()];
+    values.extend((0..60).map(|_| texts.new_tree(&mut runner).unwrap().current()));
+    // Names end at 63 bytes.
+    let names: BTreeSet<String> = values
+        .iter()
+        .map(|value| {
+            value
+                .chars()
+                .scan(0, |size, char| {
+                    *size += char.len_utf8();
+                    (*size <= 63).then_some(char)
+                })
+                .collect()
+        })
+        .collect();
+
+    // The reference quotes with the server's own functions, through a bind parameter.
+    let columns: Vec<String> = names.iter().cloned().collect();
+    let create: String = sqlx::query_scalar(
+        "SELECT format('CREATE TABLE %I (id bigint, source text, %s)', $1, string_agg(format('%I int', name), ', ' ORDER BY name))
+         FROM unnest($2::text[]) AS name",
+    )
+    .bind("Robert'); DROP TABLE \"students\"; --")
+    .bind(&columns)
+    .fetch_one(&mut test.sql)
+    .await
+    .unwrap();
+    test.run(create).await;
+    sqlx::query("INSERT INTO \"Robert'); DROP TABLE \"\"students\"\"; --\" (id, source) SELECT row_number() OVER (), v FROM unnest($1::text[]) v")
+        .bind(&values)
+        .execute(&mut test.sql)
+        .await
+        .unwrap();
+
+    let scan = test.whole("Robert'); DROP TABLE \"students\"; --").await;
+    let found: BTreeSet<_> = scan.columns.iter().skip(2).map(|column| column.name.clone()).collect();
+    assert_eq!(found, names);
+    assert_eq!(ids(&test, &scan).await.len(), values.len());
+    for value in &values {
+        let scan = ScanSpec { rows: one_of("source", &[value]), ..scan.clone() };
+        let batches = test.read(&scan).await.unwrap();
+        let rows: Vec<_> = batches
+            .iter()
+            .flat_map(|batch| {
+                batch.column(1).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()
+            })
+            .collect();
+        let want = values.iter().filter(|other| *other == value).count();
+        assert_eq!((rows.len(), rows.iter().all(|row| row == value)), (want, true), "{value:?}");
+    }
+}
+
+/// The rows of each of these slices, one after the other.
+async fn sliced(test: &TestWarehouse, table: &str, slice: &TimeSlice, cuts: &[&str]) -> Vec<Vec<i64>> {
+    let mut rows = Vec::new();
+    for pair in cuts.windows(2) {
+        let slice = TimeSlice { start: instant(pair[0]), end: instant(pair[1]), ..slice.clone() };
+        rows.push(ids(test, &ScanSpec { slice: Some(slice), ..test.whole(table).await }).await);
+    }
+    rows
+}
+
+#[tokio::test]
+async fn time_slices_take_each_row_exactly_once() {
+    let mut test = TestWarehouse::new("extract_slices").await;
+    test.run(
+        "CREATE TABLE t (id bigint, tz timestamptz, ts timestamp, d date, s int, ms bigint);
+         INSERT INTO t SELECT g, at, at AT TIME ZONE 'UTC', (at AT TIME ZONE 'UTC')::date, extract(epoch FROM at), extract(epoch FROM at) * 1000
+           FROM generate_series(0, 47) g, LATERAL (SELECT timestamptz '2024-03-01 00:00:00+00' + g * interval '1 hour' AS at) a;
+         INSERT INTO t VALUES (100, NULL, NULL, NULL, NULL, NULL), (101, 'infinity', 'infinity', 'infinity', NULL, NULL),
+           (102, '-infinity', '-infinity', '-infinity', NULL, NULL)",
+    )
+    .await;
+    let cuts = ["2024-03-01T00:00:00Z", "2024-03-01T12:00:00Z", "2024-03-02T00:00:00Z", "2024-03-03T00:00:00Z"];
+    let start = instant(cuts[0]);
+    for (column, unit) in
+        [("tz", TimeUnit::Timestamp), ("ts", TimeUnit::Timestamp), ("s", TimeUnit::EpochS), ("ms", TimeUnit::EpochMs)]
+    {
+        let slice = TimeSlice { column: column.to_owned(), unit, zone: "UTC".to_owned(), start, end: start };
+        let want: [Vec<i64>; 3] = [(0..12).collect(), (12..24).collect(), (24..48).collect()];
+        // Infinite times are read by nobody, and nobody stumbles over them.
+        let mut scan = test.whole("t").await;
+        scan.columns.truncate(1);
+        for (pair, want) in cuts.windows(2).zip(want) {
+            let slice = TimeSlice { start: instant(pair[0]), end: instant(pair[1]), ..slice.clone() };
+            assert_eq!(ids(&test, &ScanSpec { slice: Some(slice), ..scan.clone() }).await, want, "{column} {pair:?}");
+        }
+    }
+    // A date is its first moment.
+    let slice = TimeSlice { column: "d".to_owned(), unit: TimeUnit::Date, zone: "UTC".to_owned(), start, end: start };
+    let rows = sliced(&test, "t", &slice, &cuts).await;
+    assert_eq!(rows, [(0..24).collect::<Vec<_>>(), vec![], (24..48).collect()]);
+}
+
+#[tokio::test]
+async fn values_without_zone_survive_daylight_saving() {
+    let mut test = TestWarehouse::new("extract_zones").await;
+    // Every quarter of an hour of the local clock around both changes, also the times that never were.
+    test.run(
+        "CREATE TABLE t (id bigint, ts timestamp, d date);
+         INSERT INTO t SELECT row_number() OVER (), ts, ts::date FROM (
+           SELECT generate_series(timestamp '2024-10-26 12:00', '2024-10-28 12:00', interval '15 minutes')
+           UNION ALL SELECT generate_series(timestamp '2024-03-30 12:00', '2024-04-01 12:00', interval '15 minutes')
+           UNION ALL SELECT generate_series(timestamp '2011-12-29 12:00', '2012-01-01 12:00', interval '15 minutes')) g (ts)",
+    )
+    .await;
+    for (zone, start) in [
+        ("UTC", "2024-10-26T12:00:00Z"),
+        ("Europe/Paris", "2024-10-26T12:00:00Z"),
+        ("Europe/Paris", "2024-03-30T12:00:00Z"),
+        ("America/New_York", "2024-10-26T12:00:00Z"),
+        ("Australia/Lord_Howe", "2024-03-30T12:00:00Z"),
+        // Skipped a whole day.
+        ("Pacific/Apia", "2011-12-29T12:00:00Z"),
+    ] {
+        for (column, server) in [("ts", "ts"), ("d", "d::timestamp")] {
+            let start = instant(start);
+            // Cuts at odd minutes, also inside the hour that comes twice.
+            let cuts: Vec<_> = (0..=58).map(|step| start + chrono::Duration::minutes(step * 50)).collect();
+            let mut seen = Vec::new();
+            for pair in cuts.windows(2) {
+                let slice = TimeSlice {
+                    column: column.to_owned(),
+                    unit: TimeUnit::Timestamp,
+                    zone: zone.to_owned(),
+                    start: pair[0],
+                    end: pair[1],
+                };
+                seen.extend(ids(&test, &ScanSpec { slice: Some(slice), ..test.whole("t").await }).await);
+            }
+            seen.sort_unstable();
+            let want = test
+                .texts(format!(
+                    "SELECT id::text FROM t WHERE ({server} AT TIME ZONE '{zone}') >= timestamptz '{}' \
+                     AND ({server} AT TIME ZONE '{zone}') < timestamptz '{}' ORDER BY t.id",
+                    cuts[0].to_rfc3339(),
+                    cuts[58].to_rfc3339()
+                ))
+                .await;
+            let want: Vec<i64> = want.into_iter().map(|id| id.unwrap().parse().unwrap()).collect();
+            assert_eq!(seen, want, "{zone} {column} from {start}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn estimates_come_from_statistics() {
+    let mut test = TestWarehouse::new("extract_estimate").await;
+    test.run(
+        "CREATE TABLE t (id bigint, at timestamptz, local timestamp, other timestamptz, part timestamptz);
+         INSERT INTO t SELECT g, a, a AT TIME ZONE 'UTC', a, a FROM generate_series(0, 99999) g,
+           LATERAL (SELECT timestamptz '2024-03-01 00:00:00+00' + g * interval '1 second' AS a) s;
+         CREATE INDEX ON t (at); CREATE INDEX ON t (local, id); CREATE INDEX ON t (id, other);
+         CREATE INDEX ON t (part) WHERE id > 5; CREATE INDEX ON t USING brin (other); ANALYZE t",
+    )
+    .await;
+    for (column, zone, indexed) in [
+        ("at", "UTC", true),
+        ("local", "UTC", true),
+        ("local", "Europe/Paris", true),
+        ("other", "UTC", false),
+        ("part", "UTC", false),
+    ] {
+        let (start, end) = (instant("2024-03-01T02:00:00Z"), instant("2024-03-01T03:00:00Z"));
+        let slice =
+            TimeSlice { column: column.to_owned(), unit: TimeUnit::Timestamp, zone: zone.to_owned(), start, end };
+        let scan = ScanSpec { slice: Some(slice), ..test.whole("t").await };
+        let estimate = test.warehouse.estimate(&scan).await.unwrap();
+        assert_eq!(estimate.time_indexed, indexed, "{column} {zone}");
+        assert!((3000.0..4200.0).contains(&estimate.rows), "{column} {zone}: {estimate:?}");
+        // Five values of eight bytes, their lengths, and the frame.
+        assert_eq!(estimate.row_bytes, 40.0 + 20.0 + 7.0, "{column}");
+    }
+    let whole = test.warehouse.estimate(&test.whole("t").await).await.unwrap();
+    assert_eq!((whole.rows, whole.time_indexed), (100_000.0, false));
+}
+
+#[tokio::test]
+async fn a_long_scan_comes_in_batches_that_are_whole() {
+    let mut test = TestWarehouse::new("extract_batches").await;
+    test.run(
+        "CREATE TABLE narrow AS SELECT g::bigint AS id FROM generate_series(1, 100000) g;
+         CREATE TABLE broad AS SELECT g::bigint AS id, repeat(md5(g::text), 4000) AS text FROM generate_series(1, 300) g;
+         CREATE TABLE none (id bigint)",
+    )
+    .await;
+    for (name, rows, batches) in [("narrow", 100_000, 5..=50), ("broad", 300, 10..=100), ("none", 0, 0..=0)] {
+        let scan = test.whole(name).await;
+        let found = test.read(&scan).await.unwrap();
+        assert!(batches.contains(&found.len()), "{name}: {}", found.len());
+        let memory: usize = found.iter().map(|batch| batch.get_array_memory_size()).max().unwrap_or_default();
+        assert!(memory < 6 << 20, "{name}: {memory}");
+        assert_eq!(ids(&test, &scan).await, (1..=rows).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+/// How many sessions of this name run something.
+async fn sessions(test: &mut TestWarehouse, application_name: &str) -> usize {
+    test.texts(format!("SELECT pid::text FROM pg_stat_activity WHERE application_name = '{application_name}'"))
+        .await
+        .len()
+}
+
+async fn until_gone(test: &mut TestWarehouse, application_name: &str) -> Duration {
+    let start = Instant::now();
+    while sessions(test, application_name).await > 0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{application_name} still runs");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test]
+async fn dropping_a_scan_ends_the_servers_query() {
+    let mut test = TestWarehouse::new("extract_drop").await;
+    test.run(
+        "CREATE VIEW endless AS SELECT generate_series(1, 1000000000)::bigint AS id, repeat('x', 100) AS text;
+         -- Computes without ever writing a row: closing the socket would not end it.
+         CREATE VIEW silent AS SELECT id FROM (SELECT generate_series(1, 1000000000)::bigint AS id) g WHERE id % 2 = 3;
+         CREATE VIEW first_then_silent AS SELECT id FROM (SELECT generate_series(1, 1000000000)::bigint AS id) g WHERE id < 100000",
+    )
+    .await;
+    for (view, read) in [("endless", 2), ("endless", 0), ("silent", 0), ("first_then_silent", 1)] {
+        let name = format!("drop {view} {read}");
+        let (scan, start) = (test.whole(view).await, context(&name));
+        // The server keeps even its first answer back until it has rows to send with it.
+        let scanning = tokio::time::timeout(Duration::from_millis(500), test.warehouse.scan(&scan, &start)).await;
+        assert_eq!(scanning.is_err(), view == "silent", "{name}");
+        if let Ok(stream) = scanning {
+            let mut stream = stream.unwrap();
+            for _ in 0..read {
+                assert!(stream.next().await.unwrap().is_some());
+            }
+            assert_eq!(sessions(&mut test, &name).await, 1, "{name}");
+        }
+        until_gone(&mut test, &name).await;
+    }
+    // A caller that goes away while it starts leaves nothing behind either.
+    let mut other = sqlx::PgConnection::connect(&url()).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE extract_drop.endless IN ACCESS EXCLUSIVE MODE";
+    sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+    let scan = test.whole("silent").await;
+    let locked = ScanSpec { table: test.table("endless"), columns: scan.columns, ..scan };
+    let start = context("drop start");
+    let starting = tokio::time::timeout(Duration::from_millis(300), test.warehouse.scan(&locked, &start));
+    assert!(starting.await.is_err());
+    until_gone(&mut test, "drop start").await;
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn back_pressure_reaches_the_server_and_is_not_a_time_out() {
+    let mut test = TestWarehouse::new("extract_pressure").await;
+    test.run("CREATE TABLE t AS SELECT g::bigint AS id, repeat('x', 1000) AS text FROM generate_series(1, 60000) g")
+        .await;
+    let patience =
+        ScanContext { application_name: "pressure".to_owned(), first_row_timeout: Duration::from_millis(500) };
+    let mut stream = test.warehouse.scan(&test.whole("t").await, &patience).await.unwrap();
+    let mut rows = stream.next().await.unwrap().unwrap().num_rows();
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let waiting = test.texts("SELECT wait_event FROM pg_stat_activity WHERE application_name = 'pressure'").await;
+    assert_eq!(waiting, [Some("ClientWrite".to_owned())]);
+    while let Some(batch) = stream.next().await.unwrap() {
+        rows += batch.num_rows();
+    }
+    assert_eq!(rows, 60_000);
+    until_gone(&mut test, "pressure").await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_a_time_out() {
+    let mut test = TestWarehouse::new("extract_silence").await;
+    test.run(
+        "CREATE VIEW never AS SELECT 1::bigint AS id FROM pg_sleep(60);
+         CREATE VIEW later AS SELECT id FROM (SELECT generate_series(1, 100000)::bigint AS id) g
+           WHERE id < 50000 OR pg_sleep(60) IS NOT NULL",
+    )
+    .await;
+    for view in ["never", "later"] {
+        let patience =
+            ScanContext { application_name: format!("silence {view}"), first_row_timeout: Duration::from_millis(700) };
+        let scan = test.whole(view).await;
+        let error = match test.warehouse.scan(&scan, &patience).await {
+            Err(error) => error,
+            Ok(mut stream) => loop {
+                match stream.next().await {
+                    Ok(batch) => assert!(batch.is_some(), "a silent stream ended as if it were whole"),
+                    Err(error) => break error,
+                }
+            },
+        };
+        assert_eq!(error.code(), ErrorCode::WarehouseTimeout, "{error}");
+        assert!(error.to_string().contains(&format!("reading table 'extract_silence.{view}'")), "{error}");
+        // By then the query is over: no waiting.
+        assert_eq!(sessions(&mut test, &patience.application_name).await, 0);
+    }
+}
+
+/// The error of a scan, wherever it comes.
+async fn failure(test: &TestWarehouse, scan: &ScanSpec) -> WarehouseError {
+    test.read(scan).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_changed_since_the_plan_is_said() {
+    let mut test = TestWarehouse::new("extract_changed").await;
+    test.run("CREATE TABLE t (id bigint, a text, b int); INSERT INTO t VALUES (1, 'x', 2)").await;
+    let scan = test.whole("t").await;
+    test.run("ALTER TABLE t DROP COLUMN a").await;
+    let error = failure(&test, &scan).await;
+    assert_eq!(error.code(), ErrorCode::SchemaChanged);
+    assert!(error.to_string().contains("'a' of 'extract_changed.t' was planned as text and is now missing"), "{error}");
+    test.run("ALTER TABLE t ADD COLUMN a text; ALTER TABLE t ALTER b TYPE bigint").await;
+    let error = failure(&test, &scan).await;
+    assert!(
+        error.to_string().contains("'b' of 'extract_changed.t' was planned as integer and is now bigint"),
+        "{error}"
+    );
+    test.run("DROP TABLE t").await;
+    assert_eq!(failure(&test, &scan).await.code(), ErrorCode::TableNotFound);
+    assert_eq!(test.warehouse.estimate(&scan).await.unwrap_err().code(), ErrorCode::TableNotFound);
+}
+
+#[tokio::test]
+async fn no_error_holds_a_value() {
+    let mut test = TestWarehouse::new("extract_canary").await;
+    test.run(
+        "CREATE TABLE t (id bigint, text text); INSERT INTO t SELECT g, 'chaffinch-7f3a' FROM generate_series(1, 50000) g;
+         CREATE VIEW early AS SELECT text::bigint AS id FROM t;
+         CREATE VIEW late AS SELECT CASE WHEN id < 50000 THEN id ELSE text::bigint END AS id FROM t",
+    )
+    .await;
+    for view in ["early", "late"] {
+        let error = failure(&test, &test.whole(view).await).await;
+        assert!(error.to_string().contains("SQLSTATE 22P02"), "{error}");
+        assert!(!format!("{error} {error:?}").contains("chaffinch"), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn refusals_and_absences_have_their_codes() {
+    let mut test = TestWarehouse::new("extract_denied").await;
+    test.run(
+        "CREATE TABLE t (id bigint); DROP ROLE IF EXISTS extract_reader; CREATE ROLE extract_reader LOGIN PASSWORD 'canary-pw';
+         GRANT USAGE ON SCHEMA extract_denied TO extract_reader",
+    )
+    .await;
+    let address = url::Url::parse(&url()).unwrap();
+    let with = |change: &dyn Fn(&mut url::Url)| {
+        let mut address = address.clone();
+        change(&mut address);
+        let options = PostgresOptions { connect_timeout: Duration::from_secs(2), ..PostgresOptions::default() };
+        PostgresWarehouse::new(SecretString::from(address.to_string()), options).unwrap()
+    };
+    let reader = with(&|address| address.set_username("extract_reader").unwrap());
+    reader.check().await.unwrap();
+    let error = reader.scan(&test.whole("t").await, &context("denied")).await.map(drop).unwrap_err();
+    assert_eq!(error.code(), ErrorCode::WarehouseDenied, "{error}");
+    assert!(error.to_string().contains("'extract_denied.t'"), "{error}");
+    assert_eq!(reader.estimate(&test.whole("t").await).await.unwrap_err().code(), ErrorCode::WarehouseDenied);
+
+    // A port that nobody listens on: bound and let go again.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    for (name, warehouse, code) in [
+        ("role", with(&|address| address.set_username("extract_nobody").unwrap()), ErrorCode::WarehouseDenied),
+        ("database", with(&|address| address.set_path("extract_nowhere")), ErrorCode::WarehouseDenied),
+        ("port", with(&|address| address.set_port(Some(free)).unwrap()), ErrorCode::WarehouseUnavailable),
+        (
+            "host",
+            with(&|address| address.set_host(Some("no.such.host.invalid")).unwrap()),
+            ErrorCode::WarehouseUnavailable,
+        ),
+    ] {
+        let error = warehouse.check().await.unwrap_err();
+        assert_eq!(error.code(), code, "{name}: {error}");
+        let error = warehouse.catalog(&[test.table("t")]).await.unwrap_err();
+        assert_eq!(error.code(), code, "{name}: {error}");
+        assert!(!format!("{error} {warehouse:?}").contains("canary-pw"));
+    }
+    assert!(PostgresWarehouse::new(SecretString::from("mysql://x".to_owned()), PostgresOptions::default()).is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_goes_away_in_mid_scan_is_unavailable() {
+    let mut test = TestWarehouse::new("extract_away").await;
+    test.run("CREATE VIEW endless AS SELECT generate_series(1, 1000000000)::bigint AS id").await;
+    let mut stream = test.warehouse.scan(&test.whole("endless").await, &context("away")).await.unwrap();
+    assert!(stream.next().await.unwrap().is_some());
+    test.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'away'").await;
+    let error = loop {
+        match stream.next().await {
+            Ok(batch) => assert!(batch.is_some(), "a broken stream ended as if it were whole"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), ErrorCode::WarehouseUnavailable, "{error}");
+}
+
+#[tokio::test]
+async fn a_scan_cannot_write_and_sees_one_moment() {
+    let mut test = TestWarehouse::new("extract_readonly").await;
+    test.run(
+        "CREATE TABLE t (id bigint);
+         CREATE FUNCTION sneak() RETURNS bigint LANGUAGE sql VOLATILE AS 'INSERT INTO extract_readonly.t VALUES (1) RETURNING id';
+         CREATE VIEW writer AS SELECT extract_readonly.sneak() AS id;
+         CREATE TABLE many AS SELECT g::bigint AS id, repeat('x', 200) AS text FROM generate_series(1, 100000) g",
+    )
+    .await;
+    let error = failure(&test, &test.whole("writer").await).await;
+    assert_eq!(error.code(), ErrorCode::WarehouseDenied, "{error}");
+    let mut stream = test.warehouse.scan(&test.whole("many").await, &context("moment")).await.unwrap();
+    let mut rows = stream.next().await.unwrap().unwrap().num_rows();
+    test.run("DELETE FROM many; INSERT INTO many SELECT g, 'later' FROM generate_series(1, 50000) g").await;
+    while let Some(batch) = stream.next().await.unwrap() {
+        rows += batch.num_rows();
+    }
+    assert_eq!(rows, 100_000);
+}

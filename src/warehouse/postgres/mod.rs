@@ -81,10 +81,13 @@ impl PostgresWarehouse {
     /// A warehouse at this `postgres://` address. Nothing is connected yet: see [`Warehouse::check`]. To be called
     /// within a Tokio runtime.
     pub fn new(url: SecretString, options: PostgresOptions) -> Result<Self, WarehouseError> {
-        let address: PgConnectOptions = url
-            .expose_secret()
-            .parse()
-            .map_err(|_| WarehouseError::Denied { detail: "the address is not a postgres:// URL".to_owned() })?;
+        let wrong = || WarehouseError::Denied { detail: "the address is not a postgres:// URL".to_owned() };
+        let text = url.expose_secret();
+        // The parser takes any scheme.
+        if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
+            return Err(wrong());
+        }
+        let address: PgConnectOptions = text.parse().map_err(|_| wrong())?;
         let address = address.application_name("data-exporter");
         let session = format!("{SESSION}; SET statement_timeout = {}", options.statement_timeout.as_millis());
         let planning = PgPoolOptions::new()
