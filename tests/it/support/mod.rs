@@ -2,6 +2,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod endpoint;
+pub(crate) mod inprocess;
 pub(crate) mod metadata;
 pub(crate) mod platform;
 pub(crate) mod readers;
