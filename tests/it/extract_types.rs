@@ -7,8 +7,12 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 use data_exporter::error::ErrorCode;
+use data_exporter::pipeline::encode::Encoder;
+use data_exporter::pipeline::encode::parquet::{ParquetCompression, ParquetEncoder, ParquetOptions};
 use data_exporter::warehouse::Warehouse;
+use serde_json::json;
 
+use crate::support::python;
 use crate::support::warehouse::TestWarehouse;
 
 /// A type, its Arrow type, values in SQL, and how the server writes a value `v` for comparison.
@@ -263,6 +267,60 @@ async fn every_value_is_what_the_server_says() {
         let got: Vec<_> =
             batches.iter().flat_map(|batch| (0..batch.num_rows()).map(|row| text(batch.column(1), row))).collect();
         assert_eq!(got, want, "{sql_type}");
+    }
+}
+
+#[tokio::test]
+async fn other_readers_see_the_same_in_the_file() {
+    let mut test = TestWarehouse::new("extract_readers").await;
+    test.run(TYPES).await;
+    let families = families();
+    let list: Vec<_> = families.iter().enumerate().map(|(at, family)| format!("c{at} {}", family.sql_type)).collect();
+    test.run(format!("CREATE TABLE wide (id bigint, {})", list.join(", "))).await;
+    // Each column goes round its values and a NULL at its own pace.
+    for row in 0..40 {
+        let values: Vec<_> = families
+            .iter()
+            .map(|family| match family.values.get(row % (family.values.len() + 1)) {
+                None if family.sql_type != "strict_email" => "NULL",
+                value => value.unwrap_or(&family.values[0]),
+            })
+            .collect();
+        test.run(format!("INSERT INTO wide VALUES ({row}, {})", values.join(", "))).await;
+    }
+    test.run(
+        "CREATE TABLE many AS SELECT w.* FROM wide w, generate_series(1, 60) g; UPDATE many SET id = r FROM
+        (SELECT ctid AS c, row_number() OVER () AS r FROM many) n WHERE ctid = c",
+    )
+    .await;
+
+    let mut columns =
+        vec![json!({"name": "id", "values": test.texts("SELECT id::text FROM many ORDER BY many.id").await})];
+    for (at, family) in families.iter().enumerate() {
+        let query = format!("SELECT {} FROM (SELECT id, c{at} AS v FROM many) t ORDER BY t.id", family.server);
+        let values =
+            test.texts(query).await.into_iter().map(|text| text.map(|text| comparable(&family.data_type, text)));
+        columns.push(json!({"name": format!("c{at}"), "values": values.collect::<Vec<_>>()}));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let expected = folder.path().join("expected.json");
+    std::fs::write(&expected, json!({ "columns": columns }).to_string()).unwrap();
+
+    let batches = test.read(&test.whole("many").await).await.unwrap();
+    for compression in [ParquetCompression::Zstd, ParquetCompression::Snappy] {
+        // Small groups, so that there are several.
+        let options = ParquetOptions { compression, row_group_rows: 700, ..ParquetOptions::default() };
+        let mut encoder = Box::new(ParquetEncoder::new(batches[0].schema(), options).unwrap());
+        let mut file = Vec::new();
+        for batch in &batches {
+            encoder.write(batch).unwrap();
+            file.extend(encoder.drain().concat());
+        }
+        file.extend(encoder.finish().unwrap().bytes.concat());
+        let path = folder.path().join(format!("{compression:?}.parquet"));
+        std::fs::write(&path, file).unwrap();
+        let said = python::run("compare_parquet.py", &[&path, &expected]);
+        assert_eq!(said.trim(), format!("equal: {} columns, 2400 rows", families.len() + 1));
     }
 }
 

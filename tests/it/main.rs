@@ -13,6 +13,7 @@ mod api_schema;
 mod api_status;
 mod export_processes;
 mod export_trouble;
+mod extract_faults;
 mod extract_scan;
 mod extract_types;
 mod local_postgres;

@@ -112,7 +112,7 @@ impl Reader {
             }
             End::Abandoned => self.cancel().await,
             End::Failed(error) => {
-                // The server first: whoever hears of the failure may count on its query being gone.
+                // The server first: whoever hears of the failure may try again, and the old query is told to stop.
                 self.cancel().await;
                 match accepted.take() {
                     Some(accepted) => drop(accepted.send(Err(error))),

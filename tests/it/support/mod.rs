@@ -7,4 +7,5 @@ pub(crate) mod metadata;
 pub(crate) mod platform;
 pub(crate) mod readers;
 pub(crate) mod s3;
+pub(crate) mod python;
 pub(crate) mod warehouse;
