@@ -2,14 +2,13 @@
 
 use std::io::{self, Write};
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
 
 use super::{EncodeError, EncodedTail, Encoder};
 
@@ -86,21 +85,15 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
     let columns = schema.fields().len().max(1);
     let page = (PAGES / columns).clamp(32 << 10, PAGE);
     let metadata = options.metadata.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
-    let mut builder = WriterProperties::builder()
+    Ok(WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(compression)
         .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
         .set_data_page_size_limit(page)
         .set_dictionary_page_size_limit(DICTIONARY.min(page))
         .set_statistics_enabled(EnabledStatistics::Page)
-        .set_key_value_metadata(Some(metadata));
-    for field in schema.fields() {
-        // Their values hardly ever repeat, and looking for repetitions is what costs most.
-        if matches!(field.data_type(), DataType::Float32 | DataType::Float64 | DataType::Binary) {
-            builder = builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
-        }
-    }
-    Ok(builder.build())
+        .set_key_value_metadata(Some(metadata))
+        .build())
 }
 
 fn failed<E: std::error::Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> EncodeError {
@@ -179,7 +172,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
-    use arrow::datatypes::{Field, Int64Type, Schema};
+    use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
     use super::super::footer;

@@ -176,7 +176,7 @@ fn local_time(name: &str, slice: &TimeSlice) -> String {
 
 /// Microseconds since 1970, rounded up: a slice begins and ends at the first value not before its instant.
 fn micros_of(instant: DateTime<Utc>) -> i64 {
-    instant.timestamp_micros() + i64::from(instant.timestamp_subsec_nanos() % 1000 != 0)
+    instant.timestamp_micros() + i64::from(!instant.timestamp_subsec_nanos().is_multiple_of(1000))
 }
 
 fn ceil(value: i64, unit: i64) -> i64 {

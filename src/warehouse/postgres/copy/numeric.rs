@@ -103,7 +103,7 @@ impl<'a> Numeric<'a> {
             if high == 0 { 0 } else { times(high, exponent).ok_or(OVERFLOW)? }
         } else if exponent > -4 {
             let unit = 10_u16.pow(exponent.unsigned_abs());
-            if last % unit != 0 {
+            if !last.is_multiple_of(unit) {
                 return Err(OVERFLOW);
             }
             times(high, 4 + exponent).and_then(|high| high.checked_add(u128::from(last / unit))).ok_or(OVERFLOW)?
@@ -254,7 +254,7 @@ mod tests {
         let pad = (4 - scale % 4) % 4;
         let mut digits = unscaled.unsigned_abs().to_string();
         digits.push_str(&"0".repeat(pad as usize));
-        while digits.len() % 4 != 0 {
+        while !digits.len().is_multiple_of(4) {
             digits.insert(0, '0');
         }
         let mut groups: Vec<u16> =
