@@ -83,16 +83,22 @@ async fn hostile_documents_are_refused_soon_and_named_bad_requests() {
 #[tokio::test]
 async fn a_page_may_cost_what_its_fields_cost_and_no_more() {
     let endpoint = Endpoint::start("api_complexity").await;
-    let fields = "{ edges { node { status tables { name status rows } dataRequestDownloadLinks } } }";
-    for first in ["100", "$n"] {
-        let query =
-            format!("query ($n: Int = 100) {{ requests(first: {first}) {fields} b: requests(first: $n) {fields} }}");
-        endpoint.data(&query, json!({})).await;
+    let links = "{ edges { node { status tables { name status rows } dataRequestDownloadLinks linksExpireAt } } }";
+    let plain = "{ edges { node { status tables { name status rows } } } }";
+    for (fields, most) in [(links, 20), (plain, 100)] {
+        for first in [most.to_string(), "$n".to_owned()] {
+            let query = format!(
+                "query ($n: Int = {most}) {{ a: requests(first: {first}) {fields} b: requests {plain} c: exportTables {{ name }} d: requests(first: $n) {{ edges {{ cursor }} }} }}"
+            );
+            endpoint.data(&query, json!({})).await;
+        }
     }
-    let flood: String = (0..4).map(|n| format!("a{n}: requests(first: $n) {fields} ")).collect();
+    let flood: String = (0..4).map(|n| format!("a{n}: requests(first: $n) {links} ")).collect();
     let query = format!("query ($n: Int) {{ {flood} }}");
-    assert_eq!(endpoint.refusal(&query, json!({"n": 100})).await.1, "Query is too complex.");
-    endpoint.data(&query, json!({"n": 10})).await;
+    for n in [Value::Null, json!(20), json!(100), json!(i64::MAX)] {
+        assert_eq!(endpoint.refusal(&query, json!({"n": n})).await.1, "Query is too complex.", "{n}");
+    }
+    endpoint.data(&query, json!({"n": 5})).await;
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! Whatever is not recognised is refused before its body is read, in one way: 401 with `UNAUTHENTICATED`.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -55,6 +56,24 @@ pub enum Authenticator {
 }
 
 impl Authenticator {
+    /// Whether a service that knows its users this way may listen here.
+    ///
+    /// # Errors
+    /// `SETTINGS_INVALID` where everybody who reaches the address would be an administrator.
+    pub fn allow_bind(&self, address: SocketAddr) -> Result<(), Failure> {
+        match self {
+            Self::None if !address.ip().is_loopback() => Err(Failure::new(
+                ErrorCode::SettingsInvalid,
+                format!(
+                    "EXPORTER_AUTH=none makes everybody an administrator, so it is refused on {address}; \
+                     bind to loopback (EXPORTER_BIND=127.0.0.1:{})",
+                    address.port()
+                ),
+            )),
+            Self::None => Ok(()),
+        }
+    }
+
     /// The identity behind a request's headers.
     ///
     /// # Errors
@@ -108,6 +127,25 @@ fn refused(failure: Failure) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_authentication_only_loopback_is_listened_on() {
+        for (address, allowed) in [
+            ("127.0.0.1:8080", true),
+            ("127.1.2.3:8080", true),
+            ("[::1]:8080", true),
+            ("0.0.0.0:8080", false),
+            ("[::]:8080", false),
+            ("10.0.0.1:8080", false),
+            ("[::ffff:10.0.0.1]:8080", false),
+        ] {
+            let allow = Authenticator::None.allow_bind(address.parse().unwrap());
+            assert_eq!(
+                allow.map_err(|failure| failure.code),
+                if allowed { Ok(()) } else { Err(ErrorCode::SettingsInvalid) }
+            );
+        }
+    }
 
     #[tokio::test]
     async fn without_authentication_only_loopback_names_are_served() {

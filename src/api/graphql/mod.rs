@@ -29,7 +29,8 @@ use crate::storage::ObjectStore;
 
 type ExporterSchema = Schema<Query, Mutation, EmptySubscription>;
 
-/// Most that the fields of one document may cost together; a page costs its length times its fields.
+/// Most that the fields of one document may cost together; a page costs its length times its fields. The links of a
+/// request count most by far: they are signed one by one, and can be hundreds of a kilobyte each.
 const MOST_COMPLEXITY: usize = 20_000;
 
 fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {

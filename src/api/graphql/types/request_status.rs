@@ -80,7 +80,7 @@ impl RequestStatus {
 
     /// Links by table: `{"way": ["https://…"]}`. Null before the end; of a failed request, the published tables only.
     /// Whoever has a link can download the file until `linksExpireAt`.
-    #[graphql(complexity = "50")]
+    #[graphql(complexity = "400")]
     async fn data_request_download_links(
         &self,
         context: &Context<'_>,
@@ -89,6 +89,7 @@ impl RequestStatus {
     }
 
     /// When the first of this answer's links stops working; null without links. Ask again for new ones.
+    #[graphql(complexity = "100")]
     async fn links_expire_at(&self, context: &Context<'_>) -> Result<Option<DateTime<Utc>>> {
         let valid_for = self.links(context).await?.and_then(|signed| signed.valid_for);
         Ok(self
