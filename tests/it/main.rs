@@ -17,6 +17,9 @@ mod extract_faults;
 mod extract_scan;
 mod extract_types;
 mod local_postgres;
+// Helpers of tests may unwrap as tests do; clippy exempts only the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;

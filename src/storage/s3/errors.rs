@@ -190,6 +190,9 @@ fn kind(error: &(dyn Error + 'static)) -> &'static str {
         if text.contains("timed out") || text.contains("timeout") {
             return "no answer in time";
         }
+        if text.contains("certificate") || text.contains("TLS") || text.contains("corrupt message") {
+            return "TLS failure";
+        }
         if text.contains("connection closed") || text.contains("IncompleteMessage") {
             return "connection closed";
         }
