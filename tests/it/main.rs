@@ -20,6 +20,9 @@ mod local_postgres;
 // Helpers of tests may unwrap as tests do; clippy exempts only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+// Helpers of tests may unwrap as tests do; clippy exempts only the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;
