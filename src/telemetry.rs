@@ -8,6 +8,25 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
 
+/// Crates whose finer log lines hold signatures, addresses or statements with values: never below these levels,
+/// whatever the filter says.
+const QUIET: &[&str] = &[
+    "aws_config=info",
+    "aws_credential_types=info",
+    "aws_runtime=info",
+    "aws_sdk_s3=info",
+    "aws_sigv4=info",
+    "aws_smithy_http_client=info",
+    "aws_smithy_runtime=info",
+    "aws_smithy_runtime_api=info",
+    "h2=info",
+    "hyper=info",
+    "hyper_util=info",
+    "reqwest=info",
+    "s3s=info",
+    "sqlx=info",
+];
+
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -24,7 +43,11 @@ pub enum TelemetryError {
 
 /// Starts writing logs.
 pub fn start_logs(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(filter).map_err(|_| TelemetryError::Filter { filter: filter.to_owned() })?;
+    let mut filter = EnvFilter::try_new(filter).map_err(|_| TelemetryError::Filter { filter: filter.to_owned() })?;
+    for directive in QUIET {
+        filter = filter
+            .add_directive(directive.parse().map_err(|_| TelemetryError::Filter { filter: (*directive).to_owned() })?);
+    }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match format {
         LogFormat::Text => lines.with_target(false).try_init(),

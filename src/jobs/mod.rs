@@ -4,12 +4,16 @@
 //! fences every later write: a worker that lost its lease changes nothing, whatever it believes. Only the database's
 //! clock counts. This module knows no object store and no warehouse.
 
+mod failure;
 pub mod heartbeat;
 pub mod model;
 pub mod queue;
+mod range;
 pub mod requests;
 mod sweep;
+mod view;
 
+pub(crate) use failure::metadata_failure;
 pub use heartbeat::{Heartbeat, Lease};
 pub use model::{
     ExportFormat, JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant,
@@ -19,6 +23,5 @@ pub use queue::{
     Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
     StagedPartition, TableFate, TableTask,
 };
-pub(crate) use requests::metadata_failure;
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
 pub use sweep::Leftover;

@@ -3,26 +3,21 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use chrono::{DateTime, TimeZone, Utc};
+use chrono::{DateTime, Utc};
 use classification::TableName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgPool;
-use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::model::{
-    ExportFormat, JobId, JobKind, JobState, JobView, PublishedFile, StoredError, TableExportStatus, TableState,
-    TableView, Tenant, Window,
-};
+use super::failure::metadata_failure;
+use super::model::{ExportFormat, JobId, JobKind, JobView, TableExportStatus, Tenant};
+use super::range::window_of;
+use super::view::{JobRow, TableRow};
 use crate::error::{ErrorCode, Failure};
 
-/// The longest range of one request, in seconds.
-pub const LONGEST_RANGE_SECONDS: i64 = 86_400;
 /// How many requests of one tenant may wait for a slot.
 const MOST_WAITING: i64 = 100;
-/// Epoch values from here on (the year 5138) are milliseconds by mistake.
-const SURELY_MILLISECONDS: u64 = 100_000_000_000;
 
 /// A request as it was made.
 #[derive(Debug, Clone)]
@@ -323,47 +318,6 @@ impl Requests {
     }
 }
 
-/// The range of a request, or what is wrong with it.
-fn window_of(start: i64, end: i64, now: DateTime<Utc>) -> Result<Window, Failure> {
-    let invalid = |why: String| Err(Failure::new(ErrorCode::RangeInvalid, why));
-    if start.unsigned_abs() >= SURELY_MILLISECONDS || end.unsigned_abs() >= SURELY_MILLISECONDS {
-        return invalid(format!(
-            "startTime {start} and endTime {end} look like milliseconds; give whole seconds since 1970-01-01T00:00:00Z"
-        ));
-    }
-    if start < 0 {
-        return invalid(format!("startTime {start} is before 1970-01-01T00:00:00Z; give whole seconds since then"));
-    }
-    if start == end {
-        return invalid(format!(
-            "the range is empty: startTime and endTime are both {start}, and endTime is not included"
-        ));
-    }
-    if start > end {
-        return invalid(format!("the range is reversed: startTime {start} is after endTime {end}"));
-    }
-    if end - start > LONGEST_RANGE_SECONDS {
-        return Err(Failure::new(
-            ErrorCode::RangeTooLong,
-            format!(
-                "the range has {} seconds; at most {LONGEST_RANGE_SECONDS} (one day) are allowed in one request",
-                end - start
-            ),
-        ));
-    }
-    if end > now.timestamp() {
-        return Err(Failure::new(
-            ErrorCode::RangeInFuture,
-            format!(
-                "endTime {end} is in the future: it is {} now; only time that has passed can be exported",
-                now.timestamp()
-            ),
-        ));
-    }
-    let at = |seconds| Utc.timestamp_opt(seconds, 0).single().expect("seconds within the checked bounds are a time");
-    Ok(Window { start: at(start), end: at(end) })
-}
-
 /// The tables of a request, each once.
 fn named_tables(names: &[String]) -> Result<BTreeSet<TableName>, Failure> {
     if names.is_empty() {
@@ -378,156 +332,4 @@ fn named_tables(names: &[String]) -> Result<BTreeSet<TableName>, Failure> {
             name.parse::<TableName>().map_err(|error| Failure::new(ErrorCode::TableNotOffered, error.to_string()))
         })
         .collect()
-}
-
-/// What the outside is told when the metadata database fails; the cause goes to the log here, once.
-pub(crate) fn metadata_failure(error: sqlx::Error) -> Failure {
-    let state = match &error {
-        sqlx::Error::Database(database) => database.code().map(|code| code.into_owned()),
-        _ => None,
-    };
-    // The text of a database error can hold values of the statement; its SQLSTATE cannot.
-    match &state {
-        Some(state) => tracing::error!(sqlstate = %state, "metadata database refused a statement"),
-        None => tracing::error!(kind = %transport_kind(&error), "metadata database cannot be used"),
-    }
-    let message = match state.as_deref() {
-        Some("53100") => "the metadata database's disk is full; nothing was stored. Free space and try again",
-        _ => "the metadata database cannot be used now; nothing was stored. Try again",
-    };
-    Failure::new(ErrorCode::MetadataUnavailable, message)
-}
-
-fn transport_kind(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Io(io) => io.kind().to_string(),
-        sqlx::Error::PoolTimedOut => "no free connection".to_owned(),
-        sqlx::Error::RowNotFound => "row not found".to_owned(),
-        sqlx::Error::ColumnDecode { index, .. } => format!("column {index} cannot be decoded"),
-        sqlx::Error::ColumnNotFound(name) => format!("column {name} is missing"),
-        _ => "connection failed".to_owned(),
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct JobRow {
-    id: Uuid,
-    kind: String,
-    tenant: String,
-    requested_by: String,
-    window_start: DateTime<Utc>,
-    window_end: DateTime<Utc>,
-    format: String,
-    state: String,
-    error_code: Option<String>,
-    error_message: Option<String>,
-    queued_at: DateTime<Utc>,
-    started_at: Option<DateTime<Utc>>,
-    completed_at: Option<DateTime<Utc>>,
-    read_at: DateTime<Utc>,
-}
-
-#[derive(sqlx::FromRow)]
-struct TableRow {
-    job_id: Uuid,
-    table_name: String,
-    state: String,
-    files: Option<Json<Vec<PublishedFile>>>,
-    error_code: Option<String>,
-    error_message: Option<String>,
-    weight: f64,
-    done_weight: f64,
-    rows: i64,
-    bytes: i64,
-}
-
-/// Below this until the end, so that 100 is said of nothing that is not published.
-const ALMOST: f64 = 99.9;
-
-impl JobRow {
-    fn into_view(self, tables: Vec<TableRow>) -> Option<JobView> {
-        let state = JobState::parse(&self.state)?;
-        let (done, all) = tables.iter().fold((0.0, 0.0), |(done, all), t| (done + t.done_weight, all + t.weight));
-        let progress = match state {
-            JobState::Completed | JobState::Expired => 100.0,
-            _ => percent(done, all),
-        };
-        Some(JobView {
-            id: JobId(self.id),
-            kind: JobKind::parse(&self.kind)?,
-            tenant: Tenant::new(self.tenant),
-            requested_by: self.requested_by,
-            window: Window { start: self.window_start, end: self.window_end },
-            format: ExportFormat::parse(&self.format)?,
-            state,
-            progress,
-            tables: tables.into_iter().map(TableRow::into_view).collect::<Option<_>>()?,
-            error: StoredError::of(self.error_code, self.error_message),
-            queued_at: self.queued_at,
-            started_at: self.started_at,
-            completed_at: self.completed_at,
-            read_at: self.read_at,
-        })
-    }
-}
-
-impl TableRow {
-    fn into_view(self) -> Option<TableView> {
-        let state = TableState::parse(&self.state)?;
-        let files = self.files.map(|files| files.0).unwrap_or_default();
-        let published = state == TableState::Completed;
-        Some(TableView {
-            name: self.table_name.parse().ok()?,
-            state,
-            progress: if published { 100.0 } else { percent(self.done_weight, self.weight) },
-            rows: if published { files.iter().map(|file| file.rows).sum() } else { self.rows },
-            bytes: if published { files.iter().map(|file| file.bytes).sum() } else { self.bytes },
-            files,
-            error: StoredError::of(self.error_code, self.error_message),
-        })
-    }
-}
-
-fn percent(done: f64, all: f64) -> f64 {
-    if all > 0.0 { (100.0 * done / all).clamp(0.0, ALMOST) } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges() {
-        let now = Utc.timestamp_opt(1_800_000_000, 0).unwrap();
-        for (start, end, expected) in [
-            (1_799_000_000, 1_799_086_400, Ok(())),
-            (1_799_999_999, 1_800_000_000, Ok(())),
-            (0, 1, Ok(())),
-            (1_799_000_000, 1_799_086_401, Err(ErrorCode::RangeTooLong)),
-            (1_799_999_999, 1_800_000_001, Err(ErrorCode::RangeInFuture)),
-            (1_799_000_000, 1_799_000_000, Err(ErrorCode::RangeInvalid)),
-            (1_799_000_001, 1_799_000_000, Err(ErrorCode::RangeInvalid)),
-            (1_799_000_000_000, 1_799_086_400_000, Err(ErrorCode::RangeInvalid)),
-            (-1, 1, Err(ErrorCode::RangeInvalid)),
-            (i64::MIN + 1, i64::MAX, Err(ErrorCode::RangeInvalid)),
-            (i64::MIN, 0, Err(ErrorCode::RangeInvalid)),
-        ] {
-            let got = window_of(start, end, now).map(drop).map_err(|failure| failure.code);
-            assert_eq!(got, expected, "{start}..{end}");
-        }
-    }
-
-    #[test]
-    fn milliseconds_are_named_in_the_message() {
-        let failure =
-            window_of(1_799_000_000_000, 1_799_000_060_000, Utc.timestamp_opt(1_800_000_000, 0).unwrap()).unwrap_err();
-        assert!(failure.message.contains("milliseconds") && failure.message.contains("1799000000000"), "{failure}");
-    }
-
-    #[test]
-    fn percent_stays_below_100_and_survives_nothing() {
-        for (done, all, expected) in [(0.0, 0.0, 0.0), (1.0, 2.0, 50.0), (2.0, 2.0, ALMOST), (3.0, 2.0, ALMOST)] {
-            assert_eq!(percent(done, all), expected);
-        }
-    }
 }

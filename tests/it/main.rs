@@ -11,18 +11,14 @@ mod api_http;
 mod api_requests;
 mod api_schema;
 mod api_status;
+mod cli;
 mod export_processes;
 mod export_trouble;
 mod extract_faults;
 mod extract_scan;
 mod extract_types;
+mod house;
 mod local_postgres;
-// Helpers of tests may unwrap as tests do; clippy exempts only the tests themselves.
-#![allow(clippy::unwrap_used)]
-
-// Helpers of tests may unwrap as tests do; clippy exempts only the tests themselves.
-#![allow(clippy::unwrap_used)]
-
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;

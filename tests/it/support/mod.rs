@@ -5,7 +5,7 @@ pub(crate) mod endpoint;
 pub(crate) mod inprocess;
 pub(crate) mod metadata;
 pub(crate) mod platform;
+pub(crate) mod python;
 pub(crate) mod readers;
 pub(crate) mod s3;
-pub(crate) mod python;
 pub(crate) mod warehouse;

@@ -1,0 +1,156 @@
+//! The queue as a worker uses it. Each operation is one short statement or transaction, fenced by the lease's epoch: a
+//! worker that lost its lease gets [`QueueError::LeaseLost`] and has changed nothing.
+
+mod claim;
+mod commit;
+mod plan;
+
+use std::fmt;
+use std::time::Duration;
+
+use classification::TableName;
+use futures::future::BoxFuture;
+use sqlx::Connection;
+use sqlx::postgres::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::model::JobId;
+use crate::error::{ErrorCode, Failure};
+
+pub use claim::{PartitionTask, PlanTask, StagedPartition, TableTask};
+pub use commit::StagedObject;
+pub use plan::{PlannedTable, TableFate};
+
+/// How leases and retries are timed and counted.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueSettings {
+    /// How long a lease holds without a heartbeat.
+    pub lease: Duration,
+    /// How often leases are renewed.
+    pub heartbeat: Duration,
+    /// How often late leases are looked for.
+    pub sweep: Duration,
+    /// Attempts after which a partition, plan or publication has failed.
+    pub max_attempts: i32,
+    /// Lost workers after which it counts as poison.
+    pub max_crashes: i32,
+    /// Active jobs of one tenant.
+    pub max_active_jobs: i32,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(6),
+            heartbeat: Duration::from_secs(2),
+            sweep: Duration::from_secs(1),
+            max_attempts: 3,
+            max_crashes: 3,
+            max_active_jobs: 3,
+        }
+    }
+}
+
+/// What a lease is held on, with the epoch that fences every write.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Claim {
+    /// A job that is being planned.
+    Plan(JobId, i64),
+    /// A partition that is being extracted.
+    Partition(i64, i64),
+    /// A table that is being published.
+    Table(JobId, TableName, i64),
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plan(job, epoch) => write!(f, "plan of {job} (epoch {epoch})"),
+            Self::Partition(id, epoch) => write!(f, "partition {id} (epoch {epoch})"),
+            Self::Table(job, table, epoch) => write!(f, "publication of {table} in {job} (epoch {epoch})"),
+        }
+    }
+}
+
+/// Why an operation of the queue changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// Somebody else holds the lease now, or the work was ended.
+    #[error("the lease of {0} was lost")]
+    LeaseLost(Claim),
+    /// The metadata database failed.
+    #[error("metadata database: {0}")]
+    Database(#[from] sqlx::Error),
+}
+
+impl From<QueueError> for Failure {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::LeaseLost(claim) => Failure::new(ErrorCode::Internal, format!("the lease of {claim} was lost")),
+            QueueError::Database(database) => super::failure::metadata_failure(database),
+        }
+    }
+}
+
+/// Whether a failed attempt is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    /// After this pause, unless it was the last attempt.
+    After(Duration),
+    /// It would fail in the same way.
+    Never,
+}
+
+/// The queue, as one worker process uses it.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    pool: PgPool,
+    worker: Uuid,
+    settings: QueueSettings,
+    only_job: Option<JobId>,
+}
+
+impl Queue {
+    /// For a new worker: its id is fresh, so that no lease of an earlier process is taken for its own.
+    pub fn new(pool: PgPool, settings: QueueSettings) -> Self {
+        Self { pool, worker: Uuid::new_v4(), settings, only_job: None }
+    }
+
+    /// Claims work of this job alone.
+    pub fn only(mut self, job: JobId) -> Self {
+        self.only_job = Some(job);
+        self
+    }
+
+    /// The worker's id.
+    pub fn worker(&self) -> Uuid {
+        self.worker
+    }
+
+    /// Whether no attempt follows this one, counted from 1.
+    pub fn is_last(&self, attempt: i32) -> bool {
+        attempt >= self.settings.max_attempts
+    }
+
+    /// How leases are timed.
+    pub fn settings(&self) -> &QueueSettings {
+        &self.settings
+    }
+
+    pub(in crate::jobs) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Runs `work` in one transaction, committed if it succeeds and rolled back if not: a commit cannot be forgotten.
+    pub(in crate::jobs) async fn in_transaction<T, F>(&self, work: F) -> Result<T, QueueError>
+    where
+        T: Send,
+        F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, QueueError>> + Send,
+    {
+        let mut connection = self.pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        let done = work(&mut transaction).await?;
+        transaction.commit().await?;
+        Ok(done)
+    }
+}
