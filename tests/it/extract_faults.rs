@@ -167,7 +167,10 @@ async fn refusals_and_absences_have_their_codes() {
         let options = PostgresOptions { connect_timeout: Duration::from_secs(2), ..PostgresOptions::default() };
         PostgresWarehouse::new(SecretString::from(address.to_string()), options).unwrap()
     };
-    let reader = with(&|address| address.set_username("extract_reader").unwrap());
+    let reader = with(&|address| {
+        address.set_username("extract_reader").unwrap();
+        address.set_password(Some("canary-pw")).unwrap();
+    });
     reader.check().await.unwrap();
     let error = reader.scan(&test.whole("t").await, &context("denied")).await.map(drop).unwrap_err();
     assert_eq!(error.code(), ErrorCode::WarehouseDenied, "{error}");
