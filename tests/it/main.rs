@@ -22,6 +22,7 @@ mod local_postgres;
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;
+mod readme;
 mod sample_warehouse;
 mod storage_conformance;
 mod support;

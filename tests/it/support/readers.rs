@@ -1,16 +1,11 @@
 //! Independent readers: what they find in files, compared with what PostgreSQL says of its rows.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
-/// The Python that `make test` has set up.
-pub(crate) fn python() -> String {
-    std::env::var("EXPORTER_TEST_PYTHON")
-        .expect("EXPORTER_TEST_PYTHON names no Python with pyarrow, duckdb and moto; run the tests by `make test`")
-}
+use super::python;
 
 /// Writes what the files must hold: these columns of a table, for the rows of a condition.
 pub(crate) async fn expect(pool: &PgPool, table: &str, columns: &[&str], condition: &str, path: &Path) {
@@ -55,10 +50,9 @@ pub(crate) async fn expect(pool: &PgPool, table: &str, columns: &[&str], conditi
 pub(crate) fn compare(expected: &Path, files: &[PathBuf]) -> u64 {
     let mut rows = None;
     for reader in ["pyarrow", "duckdb"] {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/readers/compare.py");
-        let done = Command::new(python()).arg(script).arg(reader).arg(expected).args(files).output().unwrap();
-        assert!(done.status.success(), "{reader}, {}: {}", expected.display(), String::from_utf8_lossy(&done.stderr));
-        let found: u64 = String::from_utf8_lossy(&done.stdout).trim().parse().unwrap();
+        let mut arguments = vec![reader.into(), expected.as_os_str().to_owned()];
+        arguments.extend(files.iter().map(|file| file.as_os_str().to_owned()));
+        let found: u64 = python::run("compare.py", arguments).trim().parse().unwrap();
         assert_eq!(*rows.get_or_insert(found), found);
     }
     rows.unwrap()

@@ -1,0 +1,95 @@
+//! README's examples do what it says: its shell lines run, its queries are answered, its SQL fits the schema.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use sqlx::AssertSqlSafe;
+
+use crate::support::platform::{PROGRAM, Platform};
+use crate::support::python;
+
+const README: &str = include_str!("../../README.md");
+
+/// The blocks of a language, each with whether the line above it is the mark for running it.
+fn blocks(language: &str) -> Vec<(bool, String)> {
+    let lines: Vec<&str> = README.lines().collect();
+    let fence = format!("```{language}");
+    let mut found = Vec::new();
+    for (start, _) in lines.iter().enumerate().filter(|(_, line)| **line == fence) {
+        let body: Vec<&str> = lines[start + 1..].iter().take_while(|line| **line != "```").copied().collect();
+        found.push((start > 0 && lines[start - 1] == "<!-- run -->", body.join("\n")));
+    }
+    assert!(!found.is_empty(), "README has no block of {language}");
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_works() {
+    let platform = Platform::sample("readme", 4_000).await;
+    // The example applies the rules itself.
+    sqlx::raw_sql("TRUNCATE export_tables, data_column_classification, actual_data_classifications, long_table_data_classifications")
+        .execute(&platform.metadata)
+        .await
+        .unwrap();
+    let service = platform.serve("all", "api,worker", &[]).await;
+    let programs = std::path::Path::new(PROGRAM).parent().unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    let mut ran = 0;
+    for (run, script) in blocks("sh") {
+        if !run {
+            continue;
+        }
+        let script = script.replace("127.0.0.1:8080", &service.address);
+        let mut shell = tokio::process::Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", &script]).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+        shell.envs(platform.environment()).env("PATH", &path);
+        let done = shell.output().await.unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{script}\n{said}\n{}", String::from_utf8_lossy(&done.stderr));
+        assert!(!said.contains("\"errors\""), "{script}\n{said}");
+        ran += 1;
+    }
+    assert!(ran >= 3, "only {ran} examples are marked to be run");
+
+    let mut id = String::new();
+    let mut status = Value::Null;
+    for (_, query) in blocks("graphql") {
+        let answer = service.ask(&query.replace("REQUEST_ID", &id)).await;
+        assert_eq!(answer.get("errors"), None, "{query}\n{answer}");
+        if let Some(requested) = answer["data"]["requestData"].as_str() {
+            id = requested.to_owned();
+            status = service.finished(&id).await;
+            assert_eq!(status["status"], "Completed", "{status}");
+        }
+    }
+
+    let downloads = platform.folder.path().join("downloads");
+    std::fs::create_dir(&downloads).unwrap();
+    let link = status["dataRequestDownloadLinks"]["vms"][0].as_str().unwrap();
+    std::fs::write(downloads.join("vms_000.parquet"), reqwest::get(link).await.unwrap().bytes().await.unwrap())
+        .unwrap();
+    for (_, program) in blocks("python") {
+        let done = std::process::Command::new(python::program())
+            .args(["-c", &program])
+            .current_dir(platform.folder.path())
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{program}\n{}", String::from_utf8_lossy(&done.stderr));
+    }
+
+    for (_, statement) in blocks("sql") {
+        let done = sqlx::raw_sql(AssertSqlSafe(statement.clone())).execute(&platform.metadata).await;
+        assert!(done.is_ok(), "{statement}: {done:?}");
+    }
+}
+
+#[test]
+fn every_setting_is_listed() {
+    let source = include_str!("../../src/config/source.rs");
+    let keys = source.split("KEYS: &[&str] = &[").nth(1).unwrap().split(']').next().unwrap();
+    for key in
+        keys.split('"').filter(|part| part.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !part.is_empty())
+    {
+        assert!(README.contains(&format!("`{key}`")), "README does not list {key}");
+    }
+}
