@@ -40,6 +40,8 @@ fn hostile_documents() -> Vec<(&'static str, String, &'static str)> {
         ("directives on the operation", format!("query {} {{ __typename }}", "@a".repeat(21)), "20 directives"),
         ("directives on variables", format!("query ($a: Int {}) {{ __typename }}", "@a ".repeat(21)), "20 directives"),
         ("many fields", format!("{{ {} }}", "__typename ".repeat(1_001)), "1000 selections"),
+        ("many questions", format!("{{ {} }}", "exportTables { name } ".repeat(31)), "30 fields"),
+        ("many questions in fragments", format!("{{ {} }} fragment f on Query {{ exportTables {{ name }} exportTables {{ name }} }}", "...f ".repeat(16)), "30 fields"),
         ("many tokens", format!("{{ {} }}", "__typename ".repeat(2_000)), "2000 tokens"),
         ("many variables", format!("query ({}) {{ __typename }}", many(800, &|n| format!("$v{n}: Int"))), "2000 tokens"),
         ("many operations", many(11, &|n| format!("query q{n} {{ __typename }}")), "10 operations"),
@@ -104,7 +106,7 @@ async fn a_page_may_cost_what_its_fields_cost_and_no_more() {
 #[tokio::test]
 async fn many_errors_are_told_as_a_few() {
     let endpoint = Endpoint::start("api_many_errors").await;
-    let answer = endpoint.ask(&format!("{{ {} }}", "nope ".repeat(900)), json!({})).await;
+    let answer = endpoint.ask(&format!("{{ exportTables {{ {} }} }}", "nope ".repeat(900)), json!({})).await;
     assert_eq!(answer["errors"].as_array().unwrap().len(), 20);
 }
 

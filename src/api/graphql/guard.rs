@@ -26,6 +26,8 @@ const LONGEST_NAME: usize = 128;
 /// Most selections once every fragment stands where it is spread.
 const MOST_SELECTIONS: usize = 1_000;
 const MOST_ALIASES: usize = 30;
+/// Most fields of an operation itself: each asks the database, repeated or not.
+const MOST_ROOT_FIELDS: usize = 30;
 const MOST_OPERATIONS: usize = 10;
 const MOST_FRAGMENTS: usize = 50;
 /// How often lists of the schema may stand inside each other when it is asked about itself.
@@ -118,6 +120,8 @@ fn string_length(text: &[u8]) -> Option<usize> {
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     selections: usize,
+    /// Fields that are not inside another.
+    outermost: usize,
     aliases: usize,
     directives: usize,
     depth: usize,
@@ -129,6 +133,7 @@ impl Cost {
     /// This beside that.
     fn add(&mut self, other: Cost) {
         self.selections = self.selections.saturating_add(other.selections);
+        self.outermost = self.outermost.saturating_add(other.outermost);
         self.aliases = self.aliases.saturating_add(other.aliases);
         self.directives = self.directives.saturating_add(other.directives);
         self.depth = self.depth.max(other.depth);
@@ -151,13 +156,15 @@ fn measure(document: &ExecutableDocument, introspection: bool) -> Result<(), Str
         return Err(more_than(MOST_FRAGMENTS, "fragments"));
     }
     let mut meter = Meter { document, fragments: HashMap::new() };
-    let mut all = Cost::default();
+    let (mut all, mut root_fields) = (Cost::default(), 0);
     for (_, operation) in document.operations.iter() {
         all.directives += operation.node.directives.len();
         for variable in &operation.node.variable_definitions {
             all.directives += variable.node.directives.len();
         }
-        all.add(meter.selection_set(&operation.node.selection_set.node)?);
+        let cost = meter.selection_set(&operation.node.selection_set.node)?;
+        root_fields = root_fields.max(cost.outermost);
+        all.add(cost);
     }
     // Validation walks also the fragments that nothing spreads.
     for name in document.fragments.keys() {
@@ -167,6 +174,7 @@ fn measure(document: &ExecutableDocument, introspection: bool) -> Result<(), Str
         (all.selections, MOST_SELECTIONS, "selections, counting a fragment wherever it is spread"),
         (all.aliases, MOST_ALIASES, "aliases"),
         (all.directives, MOST_DIRECTIVES, "directives"),
+        (root_fields, MOST_ROOT_FIELDS, "fields of an operation"),
     ] {
         if has > limit {
             return Err(more_than(limit, what));
@@ -195,6 +203,7 @@ impl<'d> Meter<'d> {
             Selection::Field(field) => {
                 let mut cost = self.selection_set(&field.node.selection_set.node)?;
                 cost.depth += 1;
+                cost.outermost = 1;
                 cost.aliases = cost.aliases.saturating_add(usize::from(field.node.alias.is_some()));
                 match field.node.name.node.as_str() {
                     "__schema" | "__type" if cost.introspection_lists > MOST_INTROSPECTION_LISTS => {
