@@ -29,6 +29,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Connections to the metadata database, at most. Heartbeats have one of their own beside these.
 const METADATA_CONNECTIONS: u32 = 16;
+/// How often the metrics drop what is too old to be rendered.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a GraphQL request may run.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -256,7 +258,7 @@ impl Services {
         let answering = async {
             match listener {
                 Some(listener) if self.settings.roles.api => {
-                    api::serve(listener, self.router(metrics, local), stop.clone()).await.map_err(|error| {
+                    api::serve(listener, self.router(metrics.clone(), local), stop.clone()).await.map_err(|error| {
                         Failure::new(ErrorCode::Internal, format!("the endpoint stopped: {}", error.kind()))
                     })
                 }
@@ -266,7 +268,17 @@ impl Services {
                 }
             }
         };
-        let ((), answered) = tokio::join!(working, answering);
+        let upkeep = metrics.clone();
+        let tidying = async {
+            let mut every = tokio::time::interval(METRICS_UPKEEP);
+            loop {
+                tokio::select! {
+                    () = stop.cancelled() => break,
+                    _ = every.tick() => upkeep.run_upkeep(),
+                }
+            }
+        };
+        let ((), (), answered) = tokio::join!(working, tidying, answering);
         answered
     }
 

@@ -12,6 +12,7 @@ mod api_requests;
 mod api_schema;
 mod api_status;
 mod cli;
+mod demo;
 mod export_processes;
 mod export_trouble;
 mod extract_faults;
