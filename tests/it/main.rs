@@ -23,6 +23,7 @@ mod local_postgres;
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;
+mod queue;
 mod readme;
 mod sample_warehouse;
 mod storage_conformance;
