@@ -216,9 +216,7 @@ impl Requests {
         if let Some(timeless) = named.iter().find(|table| offered.get(table) == Some(&false)) {
             return Err(Failure::new(
                 ErrorCode::TableWithoutTime,
-                format!(
-                    "table '{timeless}' has no time column, so no time range can be cut from it; it is exported whole by the schedule"
-                ),
+                format!("table '{timeless}' has no time column, so no time range can be cut from it; leave it out"),
             ));
         }
         Ok(())
@@ -226,15 +224,23 @@ impl Requests {
 
     /// The enabled tables, by name.
     pub async fn export_tables(&self) -> Result<Vec<ExportableTable>, Failure> {
-        let rows: Vec<(String, bool, bool, Option<String>, Option<String>)> =
-            sqlx::query_as(include_str!("sql/export_tables.sql"))
-                .fetch_all(&self.pool)
-                .await
-                .map_err(metadata_failure)?;
+        #[derive(sqlx::FromRow)]
+        struct Row {
+            table_name: String,
+            on_demand: bool,
+            scheduled: bool,
+            time_column: Option<String>,
+            format: Option<String>,
+        }
+        let rows: Vec<Row> = sqlx::query_as(include_str!("sql/export_tables.sql"))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(metadata_failure)?;
         // A name that is none cannot be exported either; the worker says so where it matters.
-        let tables = rows.into_iter().filter_map(|(name, on_demand, scheduled, time_column, format)| {
-            let format = format.as_deref().map_or(Some(ExportFormat::Parquet), ExportFormat::parse);
-            Some(ExportableTable { name: name.parse().ok()?, on_demand, scheduled, time_column, format })
+        let tables = rows.into_iter().filter_map(|row| {
+            let format = row.format.as_deref().map_or(Some(ExportFormat::Parquet), ExportFormat::parse);
+            let Row { on_demand, scheduled, time_column, .. } = row;
+            Some(ExportableTable { name: row.table_name.parse().ok()?, on_demand, scheduled, time_column, format })
         });
         Ok(tables.collect())
     }

@@ -268,7 +268,7 @@ async fn shutdown_finishes_what_has_begun_and_accepts_no_more() {
 
 #[tokio::test]
 async fn shutdown_does_not_wait_for_ever() {
-    let app = Router::new().route("/", get(|| std::future::pending::<&str>()));
+    let app = Router::new().route("/", get(std::future::pending::<&str>));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
