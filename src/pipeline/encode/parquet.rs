@@ -23,7 +23,7 @@ const PAGE: usize = 1 << 20;
 /// compression contexts, which no estimate of the writer counts.
 const PAGES: usize = 16 << 20;
 /// A dictionary that grows beyond this is given up: the column repeats itself too little for it to pay.
-const DICTIONARY: usize = 256 << 10;
+const DICTIONARY: usize = 128 << 10;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,7 +40,10 @@ pub enum ParquetCompression {
 pub struct ParquetOptions {
     /// Compression.
     pub compression: ParquetCompression,
-    /// A row group ends when the encoder holds so many bytes for it, as it stands in memory.
+    /// A row group ends when it will take about so many bytes in the file.
+    pub row_group_bytes: usize,
+    /// It ends too when the encoder holds so many bytes for it, as it stands in memory. The allocator's share comes
+    /// on top: a process holds about twice as much.
     pub row_group_memory: usize,
     /// A row group ends after so many rows.
     pub row_group_rows: usize,
@@ -52,7 +55,8 @@ impl Default for ParquetOptions {
     fn default() -> Self {
         Self {
             compression: ParquetCompression::default(),
-            row_group_memory: 16 << 20,
+            row_group_bytes: 8 << 20,
+            row_group_memory: 20 << 20,
             row_group_rows: 1 << 20,
             metadata: Vec::new(),
         }
@@ -62,6 +66,7 @@ impl Default for ParquetOptions {
 /// Writes one Parquet file.
 pub struct ParquetEncoder {
     writer: ArrowWriter<Sink>,
+    row_group_bytes: usize,
     row_group_memory: usize,
     rows: u64,
 }
@@ -69,11 +74,11 @@ pub struct ParquetEncoder {
 impl ParquetEncoder {
     /// An encoder of batches of this schema.
     pub fn new(schema: SchemaRef, options: ParquetOptions) -> Result<Self, EncodeError> {
-        let row_group_memory = options.row_group_memory;
+        let (row_group_bytes, row_group_memory) = (options.row_group_bytes, options.row_group_memory);
         let properties = properties(&schema, options)?;
         let writer =
             ArrowWriter::try_new(Sink::default(), schema, Some(properties)).map_err(failed("starting a file"))?;
-        Ok(Self { writer, row_group_memory, rows: 0 })
+        Ok(Self { writer, row_group_bytes, row_group_memory, rows: 0 })
     }
 }
 
@@ -104,7 +109,8 @@ impl Encoder for ParquetEncoder {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
         self.writer.write(batch).map_err(failed("writing rows"))?;
         self.rows += batch.num_rows() as u64;
-        if self.writer.memory_size() >= self.row_group_memory {
+        if self.writer.in_progress_size() >= self.row_group_bytes || self.writer.memory_size() >= self.row_group_memory
+        {
             self.writer.flush().map_err(failed("ending a row group"))?;
         }
         Ok(())
@@ -209,6 +215,7 @@ mod tests {
             ("one group", defaults(), 1..=1),
             ("by rows", ParquetOptions { row_group_rows: 7000, ..defaults() }, 6..=6),
             ("by memory", ParquetOptions { row_group_memory: 200_000, ..defaults() }, 4..=20),
+            ("by size", ParquetOptions { row_group_bytes: 100_000, ..defaults() }, 4..=20),
             ("snappy", ParquetOptions { compression: ParquetCompression::Snappy, ..defaults() }, 1..=1),
         ] {
             let (file, rows) = encode(&batches, options);

@@ -36,8 +36,10 @@ pub(super) struct BatchLimits {
 }
 
 impl Default for BatchLimits {
+    /// Small batches: several are on their way at once, and buffers of a few KiB are used again by the allocator
+    /// where large ones leave holes. They cost nothing that can be measured.
     fn default() -> Self {
-        Self { rows: 8192, bytes: 2 << 20 }
+        Self { rows: 8192, bytes: 256 << 10 }
     }
 }
 
