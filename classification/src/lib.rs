@@ -3,9 +3,11 @@
 //! This crate is pure. It reads text and answers questions; it never opens a file's neighbour, a socket or a
 //! database, and it imports nothing else of this project. What is not known here is denied.
 
+pub mod actions;
 mod code;
 mod compile;
 pub mod engine;
+pub mod pii;
 mod policy;
 mod predicate;
 pub mod rules;

@@ -8,6 +8,7 @@ use super::error::{Place, RuleError, RuleErrors};
 use super::rows::{ColumnRule, ExportTable, MetricRule, Restriction, RestrictionKind, SourceRule};
 use super::table::RuleTable;
 use super::{Rows, RuleSet};
+use crate::actions::Action;
 use crate::code::Code;
 
 /// Rows with the places where they stand.
@@ -273,6 +274,12 @@ impl Row for Restriction {
 pub(super) fn notes(rules: &RuleSet) -> Vec<String> {
     let mut notes = Vec::new();
     for rule in rules.restrictions() {
+        if let Err(error) = Action::parse(rule.action, &rule.params) {
+            notes.push(format!(
+                "column_restrictions {}: does not count, so what is hwc is denied: {error}",
+                rule.label()
+            ));
+        }
         let code = match rule.kind {
             RestrictionKind::Column => rules.column(&rule.table_name, &rule.name).map(|rule| rule.classification),
             RestrictionKind::Metric => rules.metric(&rule.table_name, &rule.name),

@@ -3,6 +3,8 @@
 // Helpers of tests may unwrap as the tests themselves do.
 #![allow(clippy::unwrap_used)]
 
+mod actions;
 mod engine;
+mod pii;
 mod policy;
 mod rules;

@@ -268,12 +268,14 @@ fn what_holds_but_is_probably_not_meant_is_noted() {
         (LongTableDataClassifications, "m,speed,mx"),
         (LongTableDataClassifications, "gone,speed,nr"),
         (ColumnRestrictions, "m,column,value,drop,{},,,"),
-        (ColumnRestrictions, "m,column,care,drop,{},,,"),
+        (ColumnRestrictions, "m,column,care,truncate,{},,,"),
     ])
     .unwrap();
     assert_eq!(
         rules.notes(),
         [
+            "column_restrictions m column care: does not count, so what is hwc is denied: params of truncate: missing \
+             field `length`",
             "column_restrictions m column value: has no effect, because the column is 'mx' and not 'hwc'",
             "actual_data_classifications HERE: 'mx' for a source counts as 'de'",
             "long_table_data_classifications gone speed: export_tables lacks the table",

@@ -1,0 +1,8 @@
+//! Finding personal data and putting something else in its place.
+
+mod config;
+mod corpus;
+mod json;
+mod laws;
+mod marked;
+pub(crate) mod road;
