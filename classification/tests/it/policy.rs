@@ -58,12 +58,15 @@ fn columns_leave_by_their_code_and_kind() {
         (DataColumnClassification, "t,mixed,mx,,,"),
         (DataColumnClassification, "t,note,nr,,,"),
         (DataColumnClassification, "t,road,nr,data office,names of roads,2026-11-19"),
+        (DataColumnClassification, "t,doc,nr,,,"),
+        (DataColumnClassification, "t,attested_doc,nr,data office,lane layouts,2027-01-01"),
         (DataColumnClassification, "t,old,nr,data office,names of roads,2026-11-18"),
         (DataColumnClassification, "t,gone,nr,,,"),
         (DataColumnClassification, "t,denied_text,de,data office,no matter,2026-12-31"),
     ])
     .unwrap();
-    let json = CatalogColumn { name: "doc".to_owned(), sql_type: "jsonb".to_owned(), kind: ColumnKind::Json };
+    let json =
+        |name: &str| CatalogColumn { name: name.to_owned(), sql_type: "jsonb".to_owned(), kind: ColumnKind::Json };
     let catalog = [
         number("id"),
         number("secret"),
@@ -72,12 +75,14 @@ fn columns_leave_by_their_code_and_kind() {
         text("note"),
         text("road"),
         text("old"),
-        json,
+        json("doc"),
+        json("attested_doc"),
+        json("other_doc"),
         number("at"),
         text("denied_text"),
     ];
     let policy = compile(&rules, &catalog).unwrap();
-    assert_eq!(names(&policy), ["id", "road"]);
+    assert_eq!(names(&policy), ["id", "road", "attested_doc"]);
     assert_eq!(policy.rows, Predicate::Always);
     let told: Vec<(&str, Outcome, &str)> =
         policy.decisions.iter().map(|d| (d.column.as_str(), d.outcome, d.rule.as_str())).collect();
@@ -96,13 +101,19 @@ fn columns_leave_by_their_code_and_kind() {
                 "data_column_classification: nr; exempt from personal data removal until 2026-11-19"
             ),
             ("old", Outcome::LeftOut, &format!("pii_exempt_until 2026-11-18 has passed: {removal}")),
-            ("doc", Outcome::LeftOut, "no classification"),
+            ("doc", Outcome::LeftOut, &format!("text without pii_exempt_*: {removal}")),
+            (
+                "attested_doc",
+                Outcome::Exported,
+                "data_column_classification: nr; exempt from personal data removal until 2027-01-01"
+            ),
+            ("other_doc", Outcome::LeftOut, "no classification"),
             ("at", Outcome::LeftOut, "no classification"),
             ("denied_text", Outcome::LeftOut, "data_column_classification: de"),
             ("gone", Outcome::LeftOut, "classified, but not in the warehouse"),
         ]
     );
-    assert_eq!(unclassified(&rules, &"t".parse().unwrap(), &catalog), ["doc", "at"]);
+    assert_eq!(unclassified(&rules, &"t".parse().unwrap(), &catalog), ["other_doc", "at"]);
 }
 
 #[test]
