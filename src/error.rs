@@ -50,6 +50,10 @@ codes! {
     BadRequest = "BAD_REQUEST", retryable: false;
     /// Nobody can tell who asks.
     Unauthenticated = "UNAUTHENTICATED", retryable: false;
+    /// The asker is known and may not do this.
+    Forbidden = "FORBIDDEN", retryable: false;
+    /// The asker has asked too much in a short time.
+    RateLimited = "RATE_LIMITED", retryable: true;
     /// The request was not read or answered in the time it is given.
     RequestTimeout = "REQUEST_TIMEOUT", retryable: true;
     /// A rule of the classification files or tables does not hold.

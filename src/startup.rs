@@ -11,9 +11,10 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiContext, Authenticator, LinkSettings, RequestsReady};
+use crate::api::{self, ApiContext, Authenticator, Bearer, LinkSettings, RateLimit, RequestsReady, TokenSettings};
 use crate::config::{AuthKind, Settings};
 use crate::error::{ErrorCode, Failure};
+use crate::identity::{AuditLog, KeyStore};
 use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests};
 use crate::local::LocalEnvironment;
 use crate::local::environment::LocalNeeds;
@@ -80,6 +81,17 @@ pub async fn connect_metadata(url: &SecretString) -> Result<(PgPool, PgConnectOp
             })
         })?;
     Ok((pool, options))
+}
+
+/// Connects to the metadata database of the settings, which must be up to date.
+///
+/// # Errors
+/// `SETTINGS_INVALID` when it is not set or not up to date, `METADATA_UNAVAILABLE`.
+pub async fn metadata(settings: &Settings) -> Result<PgPool, Failure> {
+    let missing = || Failure::new(ErrorCode::SettingsInvalid, "DATABASE_URL is not set");
+    let (pool, _) = connect_metadata(settings.database_url.as_ref().ok_or_else(missing)?).await?;
+    check_migrated(&pool).await?;
+    Ok(pool)
 }
 
 /// Brings the metadata database up to date. Returns how many steps were taken.
@@ -224,21 +236,28 @@ impl Services {
         Ok(Worker::new(pipeline, heartbeat))
     }
 
+    fn authenticator(&self) -> Result<Authenticator, Failure> {
+        let AuthKind::Bearer { api_keys, tokens } = &self.settings.auth else { return Ok(Authenticator::None) };
+        let keys = api_keys.then(|| KeyStore::new(self.pool.clone()));
+        let tokens = tokens.as_ref().map(|jwt| TokenSettings::new(&jwt.issuer, &jwt.audience, &jwt.jwks_url));
+        Ok(Authenticator::Bearer(Bearer::new(keys, tokens)?))
+    }
+
     /// The endpoint's routes.
-    fn router(&self, metrics: PrometheusHandle, local: bool) -> axum::Router {
-        api::router(ApiContext {
+    fn router(&self, metrics: PrometheusHandle) -> Result<axum::Router, Failure> {
+        Ok(api::router(ApiContext {
             requests: self.requests.clone(),
             store: Arc::clone(&self.store),
             links: LinkSettings { ttl: self.settings.link_ttl },
-            auth: match self.settings.auth {
-                AuthKind::None => Authenticator::None,
-            },
-            graphiql: local,
-            introspection: local,
+            audit: AuditLog::new(self.pool.clone()),
+            auth: self.authenticator()?,
+            rate: RateLimit { per_second: self.settings.rate_limit, burst: self.settings.rate_burst },
+            graphiql: self.settings.graphiql,
+            introspection: self.settings.introspection,
             ready: Arc::new(RequestsReady(self.requests.clone())),
             metrics,
             request_timeout: REQUEST_TIMEOUT,
-        })
+        }))
     }
 
     /// Runs the roles of the settings until `stop`, on this listener.
@@ -246,9 +265,12 @@ impl Services {
         &self,
         listener: Option<TcpListener>,
         metrics: PrometheusHandle,
-        local: bool,
         stop: CancellationToken,
     ) -> Result<(), Failure> {
+        let listener = match listener {
+            Some(listener) if self.settings.roles.api => Some((listener, self.router(metrics.clone())?)),
+            _ => None,
+        };
         let worker = if self.settings.roles.worker { Some(self.worker(None).await?) } else { None };
         let working = async {
             if let Some(worker) = worker {
@@ -257,24 +279,21 @@ impl Services {
         };
         let answering = async {
             match listener {
-                Some(listener) if self.settings.roles.api => {
-                    api::serve(listener, self.router(metrics.clone(), local), stop.clone()).await.map_err(|error| {
-                        Failure::new(ErrorCode::Internal, format!("the endpoint stopped: {}", error.kind()))
-                    })
-                }
-                _ => {
+                Some((listener, router)) => api::serve(listener, router, stop.clone()).await.map_err(|error| {
+                    Failure::new(ErrorCode::Internal, format!("the endpoint stopped: {}", error.kind()))
+                }),
+                None => {
                     stop.cancelled().await;
                     Ok(())
                 }
             }
         };
-        let upkeep = metrics.clone();
         let tidying = async {
             let mut every = tokio::time::interval(METRICS_UPKEEP);
             loop {
                 tokio::select! {
                     () = stop.cancelled() => break,
-                    _ = every.tick() => upkeep.run_upkeep(),
+                    _ = every.tick() => metrics.run_upkeep(),
                 }
             }
         };

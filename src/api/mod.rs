@@ -21,10 +21,11 @@ use axum::middleware;
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-pub use self::auth::{Authenticator, Identity, Role};
-pub use self::graphql::sdl;
+pub use self::auth::{Authenticator, Bearer, Identity, RateLimit, Role, TokenSettings};
+pub use self::graphql::{roles, sdl};
 pub use self::health::{Readiness, RequestsReady};
 pub use self::server::{ConnectionLimits, serve, serve_within};
+use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::storage::ObjectStore;
 
@@ -43,8 +44,12 @@ pub struct ApiContext {
     pub store: Arc<dyn ObjectStore>,
     /// How links are made.
     pub links: LinkSettings,
+    /// What administrators did.
+    pub audit: AuditLog,
     /// Finds out who asks.
     pub auth: Authenticator,
+    /// How much one identity may ask.
+    pub rate: RateLimit,
     /// Whether `GET /graphql` serves GraphiQL.
     pub graphiql: bool,
     /// Whether the schema may be asked about itself, and whether errors suggest names of it.

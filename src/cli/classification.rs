@@ -7,7 +7,7 @@ use clap::Subcommand;
 use classification::rules::Change;
 use serde_json::json;
 
-use super::{output, settings};
+use super::{actor, output, settings};
 use crate::config::{Needs, Source};
 use crate::error::{ErrorCode, Failure};
 use crate::rules::{RuleStore, read_folder};
@@ -60,9 +60,4 @@ fn report(changes: &[Change], applied: bool, json: bool) {
         (n, true) => format!("{n} rules changed"),
         (n, false) => format!("{n} rules would change"),
     });
-}
-
-/// Who changes the rules, for the audit: the account that runs the command.
-fn actor() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "command line".to_owned())
 }

@@ -4,6 +4,7 @@
 mod classification;
 mod demo;
 mod export;
+mod key;
 mod output;
 mod serve;
 
@@ -48,6 +49,9 @@ enum Command {
     /// Applies the rules of what may leave, and shows what would change.
     #[command(subcommand)]
     Classification(classification::ClassificationCommand),
+    /// Makes, lists and revokes the keys of the API.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Prints the GraphQL schema.
     Schema,
 }
@@ -83,6 +87,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Migrate => migrate(&source, cli.json).await,
         Command::Export(args) => export::run(&source, &args, cli.json).await,
         Command::Classification(command) => classification::run(&source, &command, cli.json).await,
+        Command::Key(command) => key::run(&source, &command, cli.json).await,
         Command::Schema => {
             output::line(crate::api::sdl().trim_end());
             Ok(ExitCode::SUCCESS)
@@ -96,6 +101,11 @@ fn settings(source: &Source, needs: Needs) -> Result<Settings, Failure> {
     telemetry::start_logs(&settings.log, settings.log_format)
         .map_err(|error| Failure::new(ErrorCode::SettingsInvalid, error.to_string()))?;
     Ok(settings)
+}
+
+/// Who does this, for the audit: the account that runs the command.
+fn actor() -> String {
+    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "command line".to_owned())
 }
 
 async fn migrate(source: &Source, json: bool) -> Result<ExitCode, Failure> {

@@ -35,7 +35,7 @@ pub(super) async fn run(source: &Source, args: &ServeArgs) -> Result<ExitCode, F
             output::note(&format!("GraphiQL: http://{address}/graphql"));
         }
     }
-    let ran = services.run(listener, metrics, args.local, stop).await;
+    let ran = services.run(listener, metrics, stop).await;
     services.stop().await;
     ran.map(|()| ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 //!
 //! The keys are the same in both; the environment wins. Nothing else in the program reads a setting.
 
+mod auth;
 mod source;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+pub use auth::{AuthKind, JwtSettings};
 pub use source::{Source, SourceError};
 
 use crate::error::{ErrorCode, Failure};
@@ -24,13 +26,6 @@ pub struct Roles {
     pub worker: bool,
     /// Decides what is due.
     pub scheduler: bool,
-}
-
-/// How requesters prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthKind {
-    /// They do not; everybody is the administrator `local`. On loopback only.
-    None,
 }
 
 /// How log lines are written.
@@ -70,8 +65,16 @@ pub struct Settings {
     pub bind: SocketAddr,
     /// `EXPORTER_ROLES`.
     pub roles: Roles,
-    /// `EXPORTER_AUTH`.
+    /// `EXPORTER_AUTH`, `EXPORTER_JWT_*`.
     pub auth: AuthKind,
+    /// `EXPORTER_RATE_LIMIT`: requests a second of one identity to this process; 0 for no limit.
+    pub rate_limit: u32,
+    /// `EXPORTER_RATE_BURST`: requests at once after a pause.
+    pub rate_burst: u32,
+    /// `EXPORTER_GRAPHIQL`; on in local mode.
+    pub graphiql: bool,
+    /// `EXPORTER_INTROSPECTION`: whether the schema may be asked about itself, and suggests names; on in local mode.
+    pub introspection: bool,
     /// `EXPORTER_MAX_CONCURRENT_PARTITIONS`.
     pub max_concurrent_partitions: usize,
     /// `EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT`.
@@ -126,7 +129,11 @@ impl Settings {
                 text.parse().map_err(|_| "is not an address and a port, such as 127.0.0.1:8080".to_owned())
             }),
             roles,
-            auth: read.parsed("EXPORTER_AUTH", AuthKind::None, parse_auth),
+            auth: auth::read(&mut read, needs.local),
+            rate_limit: read.number("EXPORTER_RATE_LIMIT", if needs.local { 0 } else { 100 }, 0..=1_000_000),
+            rate_burst: read.number("EXPORTER_RATE_BURST", 300, 1..=1_000_000),
+            graphiql: read.parsed("EXPORTER_GRAPHIQL", needs.local, parse_bool),
+            introspection: read.parsed("EXPORTER_INTROSPECTION", needs.local, parse_bool),
             max_concurrent_partitions: read.number("EXPORTER_MAX_CONCURRENT_PARTITIONS", cores.min(2), 1..=64),
             max_active_jobs_per_tenant: read.number("EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT", 3, 1..=1_000),
             max_attempts: read.number("EXPORTER_MAX_ATTEMPTS", 3, 1..=100),
@@ -189,15 +196,6 @@ fn parse_roles(text: &str) -> Result<Roles, String> {
         }
     }
     Ok(roles)
-}
-
-fn parse_auth(text: &str) -> Result<AuthKind, String> {
-    match text {
-        "none" => Ok(AuthKind::None),
-        other => Err(format!(
-            "is '{other}'; this version knows only none, for a service bound to loopback. Set EXPORTER_AUTH=none there"
-        )),
-    }
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {

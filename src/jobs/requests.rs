@@ -125,7 +125,7 @@ impl Requests {
         let now: DateTime<Utc> =
             sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await.map_err(metadata_failure)?;
         let window = window_of(request.start, request.end, now)?;
-        self.check_offered(tables.as_ref()).await?;
+        self.check_offered(&request.tenant, tables.as_ref()).await?;
         let waiting: i64 = sqlx::query_scalar(include_str!("sql/waiting_requests.sql"))
             .bind(request.tenant.as_str())
             .bind(MOST_WAITING)
@@ -186,9 +186,11 @@ impl Requests {
         }
     }
 
-    /// Every named table must be offered and have a time column; without names, at least one such table must exist.
-    async fn check_offered(&self, named: Option<&BTreeSet<TableName>>) -> Result<(), Failure> {
+    /// Every named table must be offered to this tenant and have a time column; without names, at least one such table must exist.
+    async fn check_offered(&self, tenant: &Tenant, named: Option<&BTreeSet<TableName>>) -> Result<(), Failure> {
         let offered: Vec<(String, bool)> = sqlx::query_as(include_str!("sql/offered_tables.sql"))
+            .bind(tenant.as_str())
+            .bind(Tenant::DEFAULT)
             .fetch_all(&self.pool)
             .await
             .map_err(metadata_failure)?;
@@ -200,7 +202,7 @@ impl Requests {
             } else {
                 Err(Failure::new(
                     ErrorCode::NoTables,
-                    "no table with a time column is enabled for on-demand export; see `data-exporter classification apply`",
+                    "no table with a time column is enabled for on-demand export by this tenant; see `data-exporter classification apply`",
                 ))
             };
         };
@@ -222,8 +224,8 @@ impl Requests {
         Ok(())
     }
 
-    /// The enabled tables, by name.
-    pub async fn export_tables(&self) -> Result<Vec<ExportableTable>, Failure> {
+    /// The enabled tables that this tenant may export, by name.
+    pub async fn export_tables(&self, tenant: &Tenant) -> Result<Vec<ExportableTable>, Failure> {
         #[derive(sqlx::FromRow)]
         struct Row {
             table_name: String,
@@ -233,6 +235,8 @@ impl Requests {
             format: Option<String>,
         }
         let rows: Vec<Row> = sqlx::query_as(include_str!("sql/export_tables.sql"))
+            .bind(tenant.as_str())
+            .bind(Tenant::DEFAULT)
             .fetch_all(&self.pool)
             .await
             .map_err(metadata_failure)?;

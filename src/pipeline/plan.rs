@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::Pipeline;
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{JobKind, PlanTask, PlannedTable, TableFate, Window};
+use crate::jobs::{JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::Rules;
 use crate::warehouse::{ScanSpec, TableShape, TimeSlice, TimeUnit};
 
@@ -39,7 +39,7 @@ pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, V
     let rules = pipeline.rules.load().await?;
     let named: Option<BTreeSet<TableName>> =
         task.tables.as_ref().map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
-    let wanted = wanted(&rules, task.kind, named.as_ref());
+    let wanted = wanted(&rules, task.kind, &task.tenant, named.as_ref());
     let names: Vec<TableName> = wanted.iter().map(|row| row.table_name.clone()).collect();
     let shapes: BTreeMap<TableName, TableShape> =
         pipeline.warehouse.catalog(&names).await?.into_iter().map(|shape| (shape.table.clone(), shape)).collect();
@@ -70,7 +70,12 @@ pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, V
 }
 
 /// The tables of a job: those named, or all that are on for its kind.
-fn wanted<'r>(rules: &'r Rules, kind: JobKind, named: Option<&BTreeSet<TableName>>) -> Vec<&'r ExportTable> {
+fn wanted<'r>(
+    rules: &'r Rules,
+    kind: JobKind,
+    tenant: &Tenant,
+    named: Option<&BTreeSet<TableName>>,
+) -> Vec<&'r ExportTable> {
     rules
         .set
         .tables()
@@ -79,6 +84,8 @@ fn wanted<'r>(rules: &'r Rules, kind: JobKind, named: Option<&BTreeSet<TableName
             JobKind::OnDemand => row.on_demand,
             JobKind::Scheduled => row.scheduled,
         })
+        // Without a tenant column a table is the default tenant's alone; who names it all the same hears so.
+        .filter(|row| named.is_some() || row.tenant_column.is_some() || tenant.as_str() == Tenant::DEFAULT)
         .filter(|row| named.is_none_or(|named| named.contains(&row.table_name)))
         .collect()
 }

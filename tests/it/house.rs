@@ -47,13 +47,29 @@ fn room(path: &str) -> &str {
 const MAY_USE: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("main", &["cli"]),
-    ("cli", &["api", "config", "jobs", "lifecycle", "local", "pipeline", "rules", "startup", "storage", "telemetry"]),
-    ("startup", &["api", "config", "jobs", "local", "pipeline", "rules", "storage", "warehouse"]),
+    (
+        "cli",
+        &[
+            "api",
+            "config",
+            "identity",
+            "jobs",
+            "lifecycle",
+            "local",
+            "pipeline",
+            "rules",
+            "startup",
+            "storage",
+            "telemetry",
+        ],
+    ),
+    ("startup", &["api", "config", "identity", "jobs", "local", "pipeline", "rules", "storage", "warehouse"]),
     ("lifecycle", &[]),
     ("telemetry", &["config"]),
     ("config", &[]),
     ("error", &[]),
-    ("api", &["jobs", "storage"]),
+    ("api", &["identity", "jobs", "storage"]),
+    ("identity", &["jobs"]),
     ("jobs", &[]),
     ("rules", &["jobs"]),
     ("pipeline", &["jobs", "rules", "storage", "warehouse"]),
@@ -87,14 +103,18 @@ fn rooms_use_only_the_rooms_that_they_may() {
 #[test]
 fn foreign_crates_stay_in_their_rooms() {
     for (crates, allowed) in [
-        (r"\bsqlx::", &["jobs/", "rules/", "warehouse/postgres/", "startup.rs", "local/", "cli/demo/compare.rs"][..]),
+        (
+            r"\bsqlx::",
+            &["identity/", "jobs/", "rules/", "warehouse/postgres/", "startup.rs", "local/", "cli/demo/compare.rs"][..],
+        ),
         (r"\baws_[a-z0-9_]+::", &["storage/"][..]),
         (r"\basync_graphql", &["api/graphql"][..]),
         (r"\baxum::", &["api/", "startup.rs"][..]),
         (r"\bs3s(?:_[a-z]+)?::", &["local/s3"][..]),
         (r"\barrow::", &["pipeline/", "warehouse/", "cli/demo/compare.rs"][..]),
         (r"(?:^|[^:])\bparquet::", &["pipeline/encode/", "cli/demo/compare.rs"][..]),
-        (r"\breqwest::", &["cli/demo/"][..]),
+        (r"\breqwest::", &["api/auth/", "cli/demo/"][..]),
+        (r"\bjsonwebtoken::", &["api/auth/"][..]),
         (r"\bclap::", &["cli/", "main.rs"][..]),
         (r"\banyhow::", &["main.rs", "cli/", "startup.rs"][..]),
     ] {

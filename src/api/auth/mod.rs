@@ -2,6 +2,11 @@
 //!
 //! Whatever is not recognised is refused before its body is read, in one way: 401 with `UNAUTHENTICATED`.
 
+mod jwks;
+mod keys;
+mod rate;
+mod tokens;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,23 +17,24 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use self::keys::ApiKeys;
+pub(super) use self::rate::Buckets;
+pub use self::rate::RateLimit;
+pub use self::tokens::TokenSettings;
+use self::tokens::Tokens;
 use super::problem::Problem;
 use crate::error::{ErrorCode, Failure};
+use crate::identity::KeyStore;
+pub use crate::identity::Role;
 use crate::jobs::Tenant;
 
-/// What an identity may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// Submits requests and reads its tenant's.
-    Requester,
-    /// Acts on the service itself.
-    Admin,
-}
+/// Most bytes of a key or token.
+const MOST_TOKEN_BYTES: usize = 8 * 1024;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The name that jobs and audits keep.
+    /// The name that jobs and audits keep: `key:NAME:PREFIX`, `jwt:SUB` or `local`.
     pub subject: String,
     /// Whose jobs it sees, and whose it makes.
     pub tenant: Tenant,
@@ -37,13 +43,18 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// An identity with these roles; an administrator may also what a requester may.
+    pub fn new(subject: String, tenant: Tenant, roles: impl IntoIterator<Item = Role>) -> Self {
+        let mut roles: BTreeSet<Role> = roles.into_iter().collect();
+        if roles.contains(&Role::Admin) {
+            roles.insert(Role::Requester);
+        }
+        Self { subject, tenant, roles }
+    }
+
     /// Whoever sits at this machine: the administrator `local` of tenant `default`.
     pub fn local() -> Self {
-        Self {
-            subject: "local".to_owned(),
-            tenant: Tenant::default(),
-            roles: BTreeSet::from([Role::Requester, Role::Admin]),
-        }
+        Self::new("local".to_owned(), Tenant::default(), [Role::Admin])
     }
 }
 
@@ -53,6 +64,49 @@ pub enum Authenticator {
     /// Nobody proves anything and everybody is [`Identity::local`]. Only for a service bound to loopback, and only
     /// under a loopback host name: a page of another site that points its own name at this machine is refused.
     None,
+    /// Everybody shows a key or a token.
+    Bearer(Bearer),
+}
+
+/// What is believed of what callers show.
+#[derive(Debug, Clone)]
+pub struct Bearer {
+    keys: Option<Arc<ApiKeys>>,
+    tokens: Option<Arc<Tokens>>,
+}
+
+impl Bearer {
+    /// Believes API keys of this store, tokens of this issuer, or both.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the issuer's keys can never be fetched.
+    pub fn new(keys: Option<KeyStore>, tokens: Option<TokenSettings>) -> Result<Self, Failure> {
+        let tokens = tokens.map(Tokens::new).transpose()?;
+        Ok(Self { keys: keys.map(|store| Arc::new(ApiKeys::new(store))), tokens: tokens.map(Arc::new) })
+    }
+
+    async fn identity(&self, headers: &HeaderMap) -> Result<Identity, Failure> {
+        let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(first) = shown.next() else {
+            return Err(unknown("send an API key or a token as `Authorization: Bearer …`"));
+        };
+        let text = first.to_str().ok().filter(|_| shown.next().is_none());
+        let token = text.and_then(|text| text.split_once(' ')).filter(|(kind, _)| kind.eq_ignore_ascii_case("bearer"));
+        let Some(token) = token.map(|(_, token)| token.trim()).filter(|token| token.len() <= MOST_TOKEN_BYTES) else {
+            return Err(unknown("one `Authorization: Bearer …` is read, of at most 8 KiB"));
+        };
+        let found = match (&self.keys, &self.tokens) {
+            (Some(keys), _) if token.starts_with("dex_") => keys.identity(token).await?,
+            (_, Some(tokens)) => tokens.identity(token).await,
+            _ => None,
+        };
+        // One answer for every reason: it helps nobody who guesses.
+        found.ok_or_else(|| unknown("the key or token is unknown here, or does not work any more"))
+    }
+}
+
+fn unknown(detail: &str) -> Failure {
+    Failure::new(ErrorCode::Unauthenticated, detail)
 }
 
 impl Authenticator {
@@ -66,18 +120,18 @@ impl Authenticator {
                 ErrorCode::SettingsInvalid,
                 format!(
                     "EXPORTER_AUTH=none makes everybody an administrator, so it is refused on {address}; \
-                     bind to loopback (EXPORTER_BIND=127.0.0.1:{})",
+                     bind to loopback (EXPORTER_BIND=127.0.0.1:{}) or use api-key or jwt",
                     address.port()
                 ),
             )),
-            Self::None => Ok(()),
+            _ => Ok(()),
         }
     }
 
     /// The identity behind a request's headers.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`.
+    /// `UNAUTHENTICATED`; `METADATA_UNAVAILABLE` when a key cannot be looked up now.
     pub async fn identity(&self, headers: &HeaderMap) -> Result<Identity, Failure> {
         match self {
             Self::None if names_loopback(headers) => Ok(Identity::local()),
@@ -86,6 +140,7 @@ impl Authenticator {
                 "without authentication only requests to localhost, 127.0.0.1 or [::1] are answered; \
                  use one of these names in the address",
             )),
+            Self::Bearer(bearer) => bearer.identity(headers).await,
         }
     }
 }
@@ -110,18 +165,25 @@ pub(super) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let identity = auth.identity(request.headers()).await.map_err(refused)?;
+    let shown = request.headers().contains_key(header::AUTHORIZATION);
+    let identity = auth.identity(request.headers()).await.map_err(|failure| refused(failure, shown))?;
     request.extensions_mut().insert(identity);
     Ok(next.run(request).await)
 }
 
-fn refused(failure: Failure) -> Problem {
+fn refused(failure: Failure, shown: bool) -> Problem {
     let status = match failure.code {
         ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     let problem = Problem::of(status, failure);
-    if status == StatusCode::UNAUTHORIZED { problem.with_header(header::WWW_AUTHENTICATE, "Bearer") } else { problem }
+    match (status, shown) {
+        (StatusCode::UNAUTHORIZED, true) => {
+            problem.with_header(header::WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")
+        }
+        (StatusCode::UNAUTHORIZED, false) => problem.with_header(header::WWW_AUTHENTICATE, "Bearer"),
+        _ => problem,
+    }
 }
 
 #[cfg(test)]

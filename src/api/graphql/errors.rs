@@ -1,6 +1,6 @@
 //! Failures as GraphQL errors: a message for the reader, and `extensions {code, retryable, requestId}`.
 
-use async_graphql::{Error, ErrorExtensionValues, Response, Value};
+use async_graphql::{Error, ErrorExtensionValues, Response, ServerError, Value};
 
 use super::super::problem::HIDDEN;
 use super::super::scope::RequestId;
@@ -16,6 +16,14 @@ pub(super) fn of(failure: Failure) -> Error {
     set_code(&mut extensions, failure.code);
     error.extensions = Some(extensions);
     error
+}
+
+/// Somebody asks too much; `extensions.retryAfterSeconds` says when to ask again.
+pub(super) fn rate_limited(seconds: u64) -> ServerError {
+    let why = format!("too many requests at once; try again in {seconds} s");
+    let mut error = of(Failure::new(ErrorCode::RateLimited, why));
+    error.extensions.get_or_insert_default().set("retryAfterSeconds", seconds);
+    error.into_server_error(Default::default())
 }
 
 fn set_code(extensions: &mut ErrorExtensionValues, code: ErrorCode) {

@@ -55,15 +55,25 @@ pub(in crate::api) async fn answer(
     is_plain_json(request.headers())?;
     let body = read(request, endpoint.request_timeout).await?;
     let body = parse(&body)?;
+    if let Err(too_much) = endpoint.admit(&identity, &id) {
+        let mut response = written(&too_much.response)?;
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(too_much.seconds));
+        return Ok(response);
+    }
     let (answer, timed_out) = Box::pin(endpoint.run(body, identity, &id)).await;
-    let bytes = serde_json::to_vec(&answer).map_err(|error| {
+    let mut response = written(&answer)?;
+    if timed_out {
+        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
+    }
+    Ok(response)
+}
+
+fn written(answer: &async_graphql::Response) -> Result<Response, Problem> {
+    let bytes = serde_json::to_vec(answer).map_err(|error| {
         tracing::error!(%error, "an answer cannot be written as JSON");
         Problem::internal()
     })?;
     let mut response = bytes.into_response();
-    if timed_out {
-        *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
-    }
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     Ok(response)
 }

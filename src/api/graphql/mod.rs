@@ -8,6 +8,7 @@ mod guard;
 mod http;
 mod mutation;
 mod query;
+mod roles;
 mod types;
 
 use std::sync::Arc;
@@ -20,10 +21,12 @@ use self::http::Body;
 pub(super) use self::http::answer;
 use self::mutation::Mutation;
 use self::query::Query;
-use super::auth::Identity;
+pub use self::roles::roles;
+use super::auth::{Buckets, Identity};
 use super::scope::RequestId;
 use super::{ApiContext, LinkSettings};
 use crate::error::{ErrorCode, Failure};
+use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::storage::ObjectStore;
 
@@ -53,20 +56,28 @@ pub(super) struct Endpoint {
     schema: ExporterSchema,
     introspection: bool,
     request_timeout: Duration,
+    buckets: Arc<Buckets>,
 }
 
 impl Endpoint {
     pub(super) fn new(context: &ApiContext) -> Self {
         let mut schema = builder()
+            .extension(roles::Roles)
             .limit_complexity(MOST_COMPLEXITY)
             .limit_depth(guard::MOST_DEPTH)
             .limit_directives(guard::MOST_DIRECTIVES)
             .data::<Requests>(context.requests.clone())
+            .data::<AuditLog>(context.audit.clone())
             .data(Links { store: context.store.clone(), settings: context.links });
         if !context.introspection {
             schema = schema.disable_introspection().disable_suggestions();
         }
-        Self { schema: schema.finish(), introspection: context.introspection, request_timeout: context.request_timeout }
+        Self {
+            schema: schema.finish(),
+            introspection: context.introspection,
+            request_timeout: context.request_timeout,
+            buckets: Arc::new(Buckets::new(context.rate)),
+        }
     }
 
     /// Answers one document as this identity. The flag says whether the time for it ran out.
@@ -91,6 +102,16 @@ impl Endpoint {
         (response, timed_out)
     }
 
+    /// Takes one request from what this identity may send.
+    fn admit(&self, identity: &Identity, id: &RequestId) -> Result<(), TooMuch> {
+        self.buckets.take(identity).map_err(|wait| {
+            let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+            let mut response = Response::from_errors(vec![errors::rate_limited(seconds)]);
+            errors::finish(&mut response, id);
+            TooMuch { response, seconds }
+        })
+    }
+
     fn too_slow(&self) -> ServerError {
         let failure = Failure::new(
             ErrorCode::RequestTimeout,
@@ -102,6 +123,12 @@ impl Endpoint {
         );
         errors::of(failure).into_server_error(Default::default())
     }
+}
+
+/// The answer to somebody who asks too much, and when to ask again.
+struct TooMuch {
+    response: Response,
+    seconds: u64,
 }
 
 /// What signing links needs.

@@ -80,7 +80,7 @@ pub(super) async fn run(source: &Source, args: &DemoArgs, json: bool) -> Result<
             serving.cancel();
             showed
         },
-        services.run(Some(listener), metrics, true, serving.clone())
+        services.run(Some(listener), metrics, serving.clone())
     );
     services.stop().await;
     served?;

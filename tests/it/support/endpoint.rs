@@ -8,8 +8,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_exporter::api::{
-    ApiContext, Authenticator, ConnectionLimits, LinkSettings, RequestsReady, router, serve_within,
+    ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, RateLimit, RequestsReady, TokenSettings, router,
+    serve_within,
 };
+use data_exporter::identity::{AuditLog, KeyStore};
 use data_exporter::jobs::Requests;
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
@@ -95,6 +97,11 @@ pub(crate) struct Options {
     pub(crate) graphiql: bool,
     pub(crate) introspection: bool,
     pub(crate) request_timeout: Duration,
+    /// Whether callers show keys; else everybody is local.
+    pub(crate) keys: bool,
+    /// Whose tokens are believed.
+    pub(crate) tokens: Option<TokenSettings>,
+    pub(crate) rate: RateLimit,
     pub(crate) connections: ConnectionLimits,
 }
 
@@ -104,6 +111,9 @@ impl Default for Options {
             graphiql: true,
             introspection: true,
             request_timeout: Duration::from_secs(20),
+            keys: false,
+            tokens: None,
+            rate: RateLimit::NONE,
             connections: ConnectionLimits::default(),
         }
     }
@@ -128,13 +138,21 @@ impl Endpoint {
         let pool = metadata::database(name).await;
         metadata::offer_tables(&pool).await;
         let requests = Requests::new(pool.clone());
+        let auth = match (options.keys, options.tokens) {
+            (false, None) => Authenticator::None,
+            (keys, tokens) => {
+                Authenticator::Bearer(Bearer::new(keys.then(|| KeyStore::new(pool.clone())), tokens).unwrap())
+            }
+        };
         let recorder = PrometheusBuilder::new().build_recorder();
         let app = router(ApiContext {
             ready: Arc::new(RequestsReady(requests.clone())),
             requests,
             store: Arc::new(Signer),
             links: LinkSettings { ttl: Duration::from_secs(86_400) },
-            auth: Authenticator::None,
+            audit: AuditLog::new(pool.clone()),
+            auth,
+            rate: options.rate,
             graphiql: options.graphiql,
             introspection: options.introspection,
             metrics: recorder.handle(),

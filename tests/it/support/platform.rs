@@ -74,6 +74,8 @@ impl Platform {
             ("EXPORTER_WAREHOUSE_URL", self.warehouse_url.clone()),
             ("EXPORTER_BUCKET", s3::BUCKET.to_owned()),
             ("EXPORTER_S3_PATH_STYLE", "true".to_owned()),
+            ("EXPORTER_AUTH", "none".to_owned()),
+            ("EXPORTER_RATE_LIMIT", "0".to_owned()),
             ("EXPORTER_LOG", "info".to_owned()),
             ("AWS_ENDPOINT_URL", self.s3.endpoint()),
             ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY.to_owned()),

@@ -5,8 +5,10 @@ use async_graphql::{Context, Object, Result};
 use super::super::auth::Identity;
 use super::errors;
 use super::types::{
-    Connection, ExportTable, RequestStatus, TableExportJobStatus, TableExportJobStatusFilter, page, page_cost,
+    AuditEntry, Connection, ExportTable, RequestStatus, TableExportJobStatus, TableExportJobStatusFilter, page,
+    page_cost,
 };
+use crate::identity::AuditLog;
 use crate::jobs::{JobId, Requests};
 
 /// The root of queries.
@@ -38,9 +40,11 @@ impl Query {
         Ok(Connection::of(jobs, &page, |job| (job.queued_at, job.id), RequestStatus::of))
     }
 
-    /// The tables that may be exported.
+    /// The tables that may be exported, by the asker's tenant: all by `default`, those whose rows name their tenant
+    /// by others.
     async fn export_tables(&self, context: &Context<'_>) -> Result<Vec<ExportTable>> {
-        let tables = context.data::<Requests>()?.export_tables().await.map_err(errors::of)?;
+        let tenant = &context.data::<Identity>()?.tenant;
+        let tables = context.data::<Requests>()?.export_tables(tenant).await.map_err(errors::of)?;
         Ok(tables.into_iter().map(ExportTable::from).collect())
     }
 
@@ -66,6 +70,20 @@ impl Query {
             |row| (row.started_at, row.job_id, row.table_name.clone()),
             TableExportJobStatus::from,
         ))
+    }
+
+    /// What administrators did in the affairs of the tenant, newest first. For administrators.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn audit_log(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "How many, 1 to 100; left out: 20.")] first: Option<i64>,
+        #[graphql(desc = "Continue after this cursor: `pageInfo.endCursor` of the page before.")] after: Option<String>,
+    ) -> Result<Connection<AuditEntry>> {
+        let identity = context.data::<Identity>()?;
+        let page = page(first, after.as_deref()).map_err(errors::of)?;
+        let entries = context.data::<AuditLog>()?.list(&identity.tenant, &page).await.map_err(errors::of)?;
+        Ok(Connection::of(entries, &page, |entry| entry.id, AuditEntry::from))
     }
 }
 

@@ -4,7 +4,7 @@ use async_graphql::{OutputType, SimpleObject};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{RequestStatus, TableExportJobStatus};
+use super::{AuditEntry, RequestStatus, TableExportJobStatus};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{JobId, Page};
 
@@ -16,6 +16,7 @@ const LONGEST_PAGE: i64 = 100;
 /// A page of a list.
 #[derive(SimpleObject)]
 #[graphql(
+    concrete(name = "AuditConnection", params(AuditEntry)),
     concrete(name = "RequestConnection", params(RequestStatus)),
     concrete(name = "TableExportJobStatusConnection", params(TableExportJobStatus))
 )]
@@ -32,6 +33,7 @@ where
 /// An entry of a list, and where it stands.
 #[derive(SimpleObject)]
 #[graphql(
+    concrete(name = "AuditEdge", params(AuditEntry)),
     concrete(name = "RequestEdge", params(RequestStatus)),
     concrete(name = "TableExportJobStatusEdge", params(TableExportJobStatus))
 )]
@@ -64,6 +66,16 @@ pub(in crate::api::graphql) trait Cursor: Sized {
 /// Instants as the database counts them, in microseconds.
 fn read_instant(text: &str) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp_micros(text.parse().ok()?)
+}
+
+impl Cursor for i64 {
+    fn write(&self) -> String {
+        self.to_string()
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
 }
 
 impl Cursor for (DateTime<Utc>, JobId) {

@@ -1,5 +1,6 @@
 //! The types of the schema, one file a subject.
 
+mod audit;
 mod connection;
 mod enums;
 mod request_status;
@@ -7,6 +8,7 @@ mod scalars;
 mod table_statuses;
 mod tables;
 
+pub(super) use self::audit::AuditEntry;
 pub(super) use self::connection::{Connection, page, page_cost};
 pub(super) use self::enums::{ExportFormat, ExportKind, RequestState, TableState};
 pub(super) use self::request_status::RequestStatus;

@@ -1,0 +1,130 @@
+//! Who may ask what: one table for all fields of the roots, and the one place that holds it.
+//!
+//! A document is looked at whole before any of it runs, so a request that is refused has done nothing. A field
+//! without a decision is nobody's.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_graphql::extensions::{
+    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextResolve, ResolveInfo,
+};
+use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection, SelectionSet};
+use async_graphql::{Positioned, ServerError, ServerResult, Value, Variables};
+use async_trait::async_trait;
+
+use super::super::auth::{Identity, Role};
+use super::errors;
+use crate::error::{ErrorCode, Failure};
+
+/// Every field of a root, and the role that it needs.
+pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
+    ("Query", "request", Role::Requester),
+    ("Query", "requests", Role::Requester),
+    ("Query", "exportTables", Role::Requester),
+    ("Query", "tableExportJobStatuses", Role::Requester),
+    ("Query", "auditLog", Role::Admin),
+    ("Mutation", "requestData", Role::Requester),
+    ("Mutation", "requestStatus", Role::Requester),
+];
+
+const ROOTS: [&str; 3] = ["Query", "Mutation", "Subscription"];
+
+fn decision(root: &str, field: &str) -> Option<Role> {
+    DECISIONS.iter().find(|(of, name, _)| *of == root && *name == field).map(|(_, _, role)| *role)
+}
+
+/// The role that each field of the roots needs, for tests and documents: `("Query.request", Role::Requester)`.
+pub fn roles() -> Vec<(String, Role)> {
+    DECISIONS.iter().map(|(root, field, role)| (format!("{root}.{field}"), *role)).collect()
+}
+
+fn forbidden(field: &str, role: Role) -> async_graphql::Error {
+    let why = format!("{field} is for the role {}, which this key or token does not have", role.as_str());
+    errors::of(Failure::new(ErrorCode::Forbidden, why))
+}
+
+/// Holds the table over every document.
+pub(super) struct Roles;
+
+impl ExtensionFactory for Roles {
+    fn create(&self) -> Arc<dyn Extension> {
+        Arc::new(Held)
+    }
+}
+
+struct Held;
+
+#[async_trait]
+impl Extension for Held {
+    async fn parse_query(
+        &self,
+        context: &ExtensionContext<'_>,
+        query: &str,
+        variables: &Variables,
+        next: NextParseQuery<'_>,
+    ) -> ServerResult<ExecutableDocument> {
+        let document = next.run(context, query, variables).await?;
+        let roles = context.data_opt::<Identity>().map(|identity| &identity.roles);
+        let mut walk = Walk { document: &document, roles, spread: BTreeSet::new() };
+        for (_, operation) in document.operations.iter() {
+            let root = match operation.node.ty {
+                OperationType::Query => "Query",
+                OperationType::Mutation => "Mutation",
+                OperationType::Subscription => "Subscription",
+            };
+            walk.spread.clear();
+            walk.fields(root, &operation.node.selection_set)?;
+        }
+        Ok(document)
+    }
+
+    /// What no decision was made for is refused here, whoever asks: only existing fields come this far.
+    async fn resolve(
+        &self,
+        context: &ExtensionContext<'_>,
+        info: ResolveInfo<'_>,
+        next: NextResolve<'_>,
+    ) -> ServerResult<Option<Value>> {
+        let of_root = ROOTS.contains(&info.parent_type) && !info.name.starts_with("__");
+        if of_root && decision(info.parent_type, info.name).is_none() {
+            return Err(forbidden(info.name, Role::Admin).into_server_error(info.field.name.pos));
+        }
+        next.run(context, info).await
+    }
+}
+
+struct Walk<'d> {
+    document: &'d ExecutableDocument,
+    roles: Option<&'d BTreeSet<Role>>,
+    spread: BTreeSet<&'d str>,
+}
+
+impl<'d> Walk<'d> {
+    /// The fields of a root, through fragments, each of which is walked once. The guard has seen to it that they do
+    /// not nest deep. A field that does not exist is named by validation.
+    fn fields(&mut self, root: &str, set: &'d Positioned<SelectionSet>) -> Result<(), ServerError> {
+        for selection in &set.node.items {
+            match &selection.node {
+                Selection::Field(field) => {
+                    let name = field.node.name.node.as_str();
+                    if let Some(role) = decision(root, name)
+                        && !self.roles.is_some_and(|roles| roles.contains(&role))
+                    {
+                        return Err(forbidden(name, role).into_server_error(field.pos));
+                    }
+                }
+                Selection::InlineFragment(fragment) => self.fields(root, &fragment.node.selection_set)?,
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    if self.spread.insert(name.as_str())
+                        && let Some(fragment) = self.document.fragments.get(name)
+                    {
+                        self.fields(root, &fragment.node.selection_set)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
