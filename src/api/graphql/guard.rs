@@ -238,3 +238,6 @@ impl<'d> Meter<'d> {
         Ok(cost)
     }
 }
+
+#[cfg(test)]
+mod tests;

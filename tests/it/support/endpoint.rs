@@ -11,13 +11,14 @@ use data_exporter::api::{
     ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, RateLimit, RequestsReady, TokenSettings, router,
     serve_within,
 };
-use data_exporter::identity::{AuditLog, KeyStore};
-use data_exporter::jobs::Requests;
+use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};
+use data_exporter::jobs::{Requests, Tenant};
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use sqlx::postgres::PgPool;
 use tokio::net::TcpListener;
@@ -197,6 +198,23 @@ impl Endpoint {
         assert!(error["extensions"]["retryable"].is_boolean(), "{answer}");
         assert!(!text(&error["extensions"]["requestId"]).is_empty(), "{answer}");
         (text(&error["extensions"]["code"]), text(&error["message"]))
+    }
+
+    /// A new key, by the name `test`.
+    pub(crate) async fn key(&self, tenant: &str, role: Role, expires_days: Option<i32>) -> String {
+        let wanted = NewKey { tenant: Tenant::new(tenant), role, name: "test".to_owned(), expires_days };
+        let (secret, _) = KeyStore::new(self.pool.clone()).create(&wanted, &Actor::command_line("test")).await.unwrap();
+        secret.text.expose_secret().to_owned()
+    }
+
+    /// Asks with this key or token, and gives the status and the body.
+    pub(crate) async fn ask_as(&self, bearer: Option<&str>, query: &str, variables: Value) -> (u16, Value) {
+        let mut request = self.client.post(self.url("/graphql"));
+        if let Some(bearer) = bearer {
+            request = request.bearer_auth(bearer);
+        }
+        let response = request.json(&json!({"query": query, "variables": variables})).send().await.unwrap();
+        (response.status().as_u16(), response.json().await.unwrap())
     }
 
     /// Stops it, waits, and tells how it ended.

@@ -3,6 +3,7 @@
 pub(crate) mod cluster;
 pub(crate) mod endpoint;
 pub(crate) mod inprocess;
+pub(crate) mod issuer;
 pub(crate) mod metadata;
 pub(crate) mod platform;
 pub(crate) mod python;

@@ -6,10 +6,12 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use chrono::{NaiveDate, TimeDelta};
+use data_exporter::identity::{Actor, KeyStore, NewKey, Role};
+use data_exporter::jobs::Tenant;
 use data_exporter::local::s3::LocalS3;
 use data_exporter::local::sample::{self, SampleOptions};
 use data_exporter::rules::{RuleStore, shipped};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use sqlx::postgres::PgPool;
 use tempfile::TempDir;
@@ -91,6 +93,14 @@ impl Platform {
         command
     }
 
+    /// A new key of the API.
+    pub(crate) async fn key(&self, tenant: &str, role: Role) -> String {
+        let wanted = NewKey { tenant: Tenant::new(tenant), role, name: "test".to_owned(), expires_days: None };
+        let store = KeyStore::new(self.metadata.clone());
+        let (secret, _) = store.create(&wanted, &Actor::command_line("test")).await.unwrap();
+        secret.text.expose_secret().to_owned()
+    }
+
     /// Starts a service in these roles and waits until it is ready.
     pub(crate) async fn serve(&self, name: &str, roles: &str, settings: &[(&str, &str)]) -> Service {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -151,6 +161,13 @@ impl Service {
         let body = json!({ "query": query });
         let answer = reqwest::Client::new().post(self.url("/graphql")).json(&body).send().await.unwrap();
         answer.json().await.unwrap()
+    }
+
+    /// Asks with a key and gives the status and the whole answer.
+    pub(crate) async fn ask_as(&self, key: &str, query: &str) -> (u16, Value) {
+        let request = reqwest::Client::new().post(self.url("/graphql")).bearer_auth(key);
+        let answer = request.json(&json!({ "query": query })).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
     /// Requests a range and gives the request's id.
