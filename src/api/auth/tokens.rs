@@ -71,7 +71,7 @@ pub(super) struct Tokens {
 impl Tokens {
     pub(super) fn new(settings: TokenSettings) -> Result<Self, Failure> {
         let jwks = Jwks::new(&settings.jwks_url, settings.fetch_interval)
-            .map_err(|_| Failure::new(ErrorCode::Internal, "no HTTP client for the keys of the tokens' issuer"))?;
+            .map_err(|why| Failure::new(ErrorCode::SettingsInvalid, why))?;
         Ok(Self { settings, jwks: Arc::new(jwks) })
     }
 
