@@ -54,6 +54,12 @@ codes! {
     Forbidden = "FORBIDDEN", retryable: false;
     /// The asker has asked too much in a short time.
     RateLimited = "RATE_LIMITED", retryable: true;
+    /// There is no such thing, or it is another tenant's.
+    NotFound = "NOT_FOUND", retryable: false;
+    /// The link has ended, or its file was deleted.
+    LinkExpired = "LINK_EXPIRED", retryable: false;
+    /// An administrator has ended the link.
+    LinkRevoked = "LINK_REVOKED", retryable: false;
     /// The request was not read or answered in the time it is given.
     RequestTimeout = "REQUEST_TIMEOUT", retryable: true;
     /// A rule of the classification files or tables does not hold.

@@ -9,6 +9,7 @@ pub mod error;
 pub mod identity;
 pub mod jobs;
 pub mod lifecycle;
+pub mod links;
 pub mod local;
 pub mod pipeline;
 pub mod rules;

@@ -1,6 +1,7 @@
 //! Wiring: the only place that knows every part. Commands ask for the services they need; nothing here decides what
 //! an export is.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ApiContext, Authenticator, Bearer, LinkSettings, RateLimit, RequestsReady, TokenSettings};
-use crate::config::{AuthKind, Settings};
+use crate::config::{AuthKind, LinksKind, Settings};
 use crate::error::{ErrorCode, Failure};
 use crate::identity::{AuditLog, KeyStore};
 use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests};
+use crate::links::LinkBook;
 use crate::local::LocalEnvironment;
 use crate::local::environment::LocalNeeds;
 use crate::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
@@ -244,11 +246,16 @@ impl Services {
     }
 
     /// The endpoint's routes.
-    fn router(&self, metrics: PrometheusHandle) -> Result<axum::Router, Failure> {
+    fn router(&self, address: SocketAddr, metrics: PrometheusHandle) -> Result<axum::Router, Failure> {
+        let ours = || self.settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         Ok(api::router(ApiContext {
             requests: self.requests.clone(),
             store: Arc::clone(&self.store),
-            links: LinkSettings { ttl: self.settings.link_ttl },
+            links: LinkSettings {
+                redirect_to: (self.settings.links == LinksKind::Redirect).then(ours),
+                ttl: self.settings.link_ttl,
+            },
+            link_book: LinkBook::new(self.pool.clone()),
             audit: AuditLog::new(self.pool.clone()),
             auth: self.authenticator()?,
             rate: RateLimit { per_second: self.settings.rate_limit, burst: self.settings.rate_burst },
@@ -268,7 +275,13 @@ impl Services {
         stop: CancellationToken,
     ) -> Result<(), Failure> {
         let listener = match listener {
-            Some(listener) if self.settings.roles.api => Some((listener, self.router(metrics.clone())?)),
+            Some(listener) if self.settings.roles.api => {
+                let address = listener.local_addr().map_err(|error| {
+                    Failure::new(ErrorCode::Internal, format!("the listener has no address: {}", error.kind()))
+                })?;
+                let router = self.router(address, metrics.clone())?;
+                Some((listener, router))
+            }
             _ => None,
         };
         let worker = if self.settings.roles.worker { Some(self.worker(None).await?) } else { None };

@@ -1,16 +1,18 @@
-//! The endpoint: GraphQL over HTTP, GraphiQL where it is enabled, health and metrics.
+//! The endpoint: GraphQL over HTTP and websockets, GraphiQL where it is enabled, links, health and metrics.
 //!
 //! It queues requests and reads what became of them. It never runs an export, never asks a warehouse, and hands out
 //! links without touching the objects behind them. Everything that arrives is limited before it is understood: how
 //! long it may take to arrive, how large it is, how deep it nests, how long it may run.
 
 pub mod auth;
+mod files;
 mod graphiql;
 mod graphql;
 mod health;
 mod problem;
 mod scope;
 mod server;
+mod visitor;
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,16 +24,21 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use self::auth::{Authenticator, Bearer, Identity, RateLimit, Role, TokenSettings};
+use self::files::Files;
 pub use self::graphql::{roles, sdl};
 pub use self::health::{Readiness, RequestsReady};
 pub use self::server::{ConnectionLimits, serve, serve_within};
 use crate::identity::AuditLog;
 use crate::jobs::Requests;
+use crate::links::LinkBook;
 use crate::storage::ObjectStore;
 
 /// How download links are made.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LinkSettings {
+    /// Links lead to this service at this address, such as `https://exports.example.com`, and are redirected from
+    /// there; `None`: they lead to the object store.
+    pub redirect_to: Option<String>,
     /// How long a link is to work; it works shorter when the credentials that sign it end earlier.
     pub ttl: Duration,
 }
@@ -46,6 +53,8 @@ pub struct ApiContext {
     pub links: LinkSettings,
     /// What administrators did.
     pub audit: AuditLog,
+    /// Where it is written who was handed which, and who followed one.
+    pub link_book: LinkBook,
     /// Finds out who asks.
     pub auth: Authenticator,
     /// How much one identity may ask.
@@ -76,6 +85,7 @@ impl fmt::Debug for ApiContext {
 /// All routes of the endpoint.
 pub fn router(context: ApiContext) -> Router {
     let endpoint = Arc::new(graphql::Endpoint::new(&context));
+    let files = Files { book: context.link_book.clone(), store: Arc::clone(&context.store) };
     let auth = Arc::new(context.auth);
     // Who asks is settled before a byte of the body is read.
     let asked =
@@ -93,6 +103,7 @@ pub fn router(context: ApiContext) -> Router {
     Router::new()
         .route("/graphql", graphql)
         .merge(assets)
+        .merge(Router::new().route("/v1/files/{token}", get(files::follow)).with_state(files))
         .merge(probes)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)

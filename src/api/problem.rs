@@ -39,6 +39,10 @@ impl Problem {
         Self::new(status, failure.code, failure.message)
     }
 
+    pub(super) fn code(&self) -> ErrorCode {
+        self.code
+    }
+
     /// A request that cannot be read.
     pub(super) fn bad(status: StatusCode, detail: impl Into<String>) -> Self {
         Self::new(status, ErrorCode::BadRequest, detail)

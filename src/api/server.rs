@@ -3,21 +3,26 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+use tower::ServiceExt;
 
 /// What one peer and all together may take.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +46,18 @@ impl Default for ConnectionLimits {
             drain: Duration::from_secs(10),
         }
     }
+}
+
+/// The connection that a request came by. Whoever goes on with it after the answer holds its place.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// The other end.
+    pub(super) address: SocketAddr,
+    /// Cancelled when the service stops: begin no more, and end soon.
+    pub(super) shutdown: CancellationToken,
+    /// Cancelled when there is no more time to end in.
+    pub(super) cut: CancellationToken,
+    _place: Arc<(OwnedSemaphorePermit, TaskTrackerToken)>,
 }
 
 /// Largest header of a request, in bytes, and most of an answer that is held unsent beside it.
@@ -75,15 +92,26 @@ pub async fn serve_within(
             () = shutdown.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, place)) = accepted else { break };
-        let service = TowerToHyperService::new(router.clone());
+        let Some((stream, address, place)) = accepted else { break };
+        let peer = Peer {
+            address,
+            shutdown: shutdown.clone(),
+            cut: cut.clone(),
+            _place: Arc::new((place, connections.token())),
+        };
+        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer.clone());
+            request
+        });
+        let service = TowerToHyperService::new(service);
         let (shutdown, cut) = (shutdown.clone(), cut.clone());
         connections.spawn(async move {
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(limits.header)
                 .max_buf_size(BUFFER_BYTES)
-                .serve_connection(TokioIo::new(Patient::new(stream, limits.stall)), service);
+                .serve_connection(TokioIo::new(Patient::new(stream, limits.stall)), service)
+                .with_upgrades();
             let mut connection = pin!(connection);
             let mut asked_to_end = false;
             loop {
@@ -97,7 +125,6 @@ pub async fn serve_within(
                     () = cut.cancelled() => break,
                 }
             }
-            drop(place);
         });
     }
     drop(listener);
@@ -114,14 +141,14 @@ pub async fn serve_within(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
                 // Answers are written at once and whole; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
-                return Some((stream, place));
+                return Some((stream, address, place));
             }
             Err(error) => {
                 // Out of files, or a peer that left while it was accepted: neither is a reason to stop serving.

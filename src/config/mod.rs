@@ -28,6 +28,15 @@ pub struct Roles {
     pub scheduler: bool,
 }
 
+/// Where download links lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinksKind {
+    /// To the object store.
+    Presigned,
+    /// To this service, which checks, writes down and redirects.
+    Redirect,
+}
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -85,6 +94,10 @@ pub struct Settings {
     pub max_crashes: i32,
     /// `EXPORTER_PARTITION_TARGET_BYTES`.
     pub partition_target_bytes: u64,
+    /// `EXPORTER_LINKS`.
+    pub links: LinksKind,
+    /// `EXPORTER_PUBLIC_URL`: where requesters reach this service, without a slash at its end.
+    pub public_url: Option<String>,
     /// `EXPORTER_LINK_TTL_SECONDS`.
     pub link_ttl: Duration,
     /// `EXPORTER_S3_PATH_STYLE`.
@@ -139,6 +152,12 @@ impl Settings {
             max_attempts: read.number("EXPORTER_MAX_ATTEMPTS", 3, 1..=100),
             max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),
             partition_target_bytes: read.number("EXPORTER_PARTITION_TARGET_BYTES", 256 << 20, (1 << 20)..=(64 << 30)),
+            links: read.parsed("EXPORTER_LINKS", LinksKind::Presigned, |text| match text {
+                "presigned" => Ok(LinksKind::Presigned),
+                "redirect" => Ok(LinksKind::Redirect),
+                _ => Err("is neither presigned nor redirect".to_owned()),
+            }),
+            public_url: read.optional("EXPORTER_PUBLIC_URL", parse_public_url),
             link_ttl: Duration::from_secs(read.number("EXPORTER_LINK_TTL_SECONDS", 86_400, 1..=604_800)),
             s3_path_style: read.parsed("EXPORTER_S3_PATH_STYLE", false, parse_bool),
             s3_public_endpoint: read.optional("EXPORTER_S3_PUBLIC_ENDPOINT", parse_http_url),
@@ -173,6 +192,17 @@ impl Settings {
                 "EXPORTER_AUTH",
                 &format!(
                     "is none, which is refused unless EXPORTER_BIND is a loopback address; it is {}",
+                    settings.bind
+                ),
+            );
+        }
+        let everywhere = settings.roles.api && settings.bind.ip().is_unspecified();
+        if settings.links == LinksKind::Redirect && settings.public_url.is_none() && everywhere {
+            read.problem(
+                "EXPORTER_PUBLIC_URL",
+                &format!(
+                    "is not set; with EXPORTER_LINKS=redirect and EXPORTER_BIND={} it must say where requesters reach \
+                     this service, such as https://exports.example.com",
                     settings.bind
                 ),
             );
@@ -220,6 +250,22 @@ fn parse_http_url(text: &str) -> Result<String, String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
         _ => Err("is not an address of the form https://host".to_owned()),
+    }
+}
+
+fn parse_public_url(text: &str) -> Result<String, String> {
+    let sound = url::Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    if sound {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("is not an address of the form https://host or https://host/path".to_owned())
     }
 }
 

@@ -20,6 +20,7 @@ use serde_json::Value;
 use super::super::auth::Identity;
 use super::super::problem::Problem;
 use super::super::scope::RequestId;
+use super::super::visitor::visitor;
 use super::Endpoint;
 use crate::error::ErrorCode;
 
@@ -53,14 +54,15 @@ pub(in crate::api) async fn answer(
     request: Request,
 ) -> Result<Response, Problem> {
     is_plain_json(request.headers())?;
-    let body = read(request, endpoint.request_timeout).await?;
+    let (parts, body) = request.into_parts();
+    let body = read(&parts.headers, body, endpoint.request_timeout).await?;
     let body = parse(&body)?;
     if let Err(too_much) = endpoint.admit(&identity, &id) {
         let mut response = written(&too_much.response)?;
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(too_much.seconds));
         return Ok(response);
     }
-    let (answer, timed_out) = Box::pin(endpoint.run(body, identity, &id)).await;
+    let (answer, timed_out) = Box::pin(endpoint.run(body, identity, visitor(&parts), &id)).await;
     let mut response = written(&answer)?;
     if timed_out {
         *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
@@ -98,13 +100,13 @@ fn is_plain_json(headers: &HeaderMap) -> Result<(), Problem> {
     }
 }
 
-async fn read(request: Request, within: Duration) -> Result<Bytes, Problem> {
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+async fn read(headers: &HeaderMap, body: HttpBody, within: Duration) -> Result<Bytes, Problem> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|length| length.parse().ok()).is_some_and(|length: u64| length > MOST_DISCARDED_BYTES as u64)
     {
         return Err(too_large());
     }
-    match tokio::time::timeout(within, collect(request.into_body())).await {
+    match tokio::time::timeout(within, collect(body)).await {
         Ok(body) => body,
         Err(_) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,

@@ -6,12 +6,12 @@
 mod errors;
 mod guard;
 mod http;
+mod links;
 mod mutation;
 mod query;
 mod roles;
 mod types;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{EmptySubscription, Json, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError};
@@ -19,16 +19,17 @@ use chrono::{DateTime, Utc};
 
 use self::http::Body;
 pub(super) use self::http::answer;
+use self::links::Links;
 use self::mutation::Mutation;
 use self::query::Query;
 pub use self::roles::roles;
+use super::ApiContext;
 use super::auth::{Buckets, Identity};
 use super::scope::RequestId;
-use super::{ApiContext, LinkSettings};
 use crate::error::{ErrorCode, Failure};
 use crate::identity::AuditLog;
 use crate::jobs::Requests;
-use crate::storage::ObjectStore;
+use crate::links::Visitor;
 
 type ExporterSchema = Schema<Query, Mutation, EmptySubscription>;
 
@@ -68,7 +69,11 @@ impl Endpoint {
             .limit_directives(guard::MOST_DIRECTIVES)
             .data::<Requests>(context.requests.clone())
             .data::<AuditLog>(context.audit.clone())
-            .data(Links { store: context.store.clone(), settings: context.links });
+            .data(Links {
+                book: context.link_book.clone(),
+                store: context.store.clone(),
+                settings: context.links.clone(),
+            });
         if !context.introspection {
             schema = schema.disable_introspection().disable_suggestions();
         }
@@ -81,12 +86,12 @@ impl Endpoint {
     }
 
     /// Answers one document as this identity. The flag says whether the time for it ran out.
-    async fn run(&self, body: Body, identity: Identity, id: &RequestId) -> (Response, bool) {
+    async fn run(&self, body: Body, identity: Identity, visitor: Visitor, id: &RequestId) -> (Response, bool) {
         let mut timed_out = false;
         let mut response = match guard::check(&body.query, self.introspection) {
             Err(refused) => Response::from_errors(vec![refused]),
             Ok(document) => {
-                let mut request = Request::new(body.query).variables(body.variables).data(identity);
+                let mut request = Request::new(body.query).variables(body.variables).data(identity).data(visitor);
                 request.operation_name = body.operation_name;
                 request.set_parsed_query(document);
                 match tokio::time::timeout(self.request_timeout, self.schema.execute(request)).await {
@@ -129,10 +134,4 @@ impl Endpoint {
 struct TooMuch {
     response: Response,
     seconds: u64,
-}
-
-/// What signing links needs.
-struct Links {
-    store: Arc<dyn ObjectStore>,
-    settings: LinkSettings,
 }

@@ -13,6 +13,7 @@ use data_exporter::api::{
 };
 use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};
 use data_exporter::jobs::{Requests, Tenant};
+use data_exporter::links::LinkBook;
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
@@ -150,7 +151,8 @@ impl Endpoint {
             ready: Arc::new(RequestsReady(requests.clone())),
             requests,
             store: Arc::new(Signer),
-            links: LinkSettings { ttl: Duration::from_secs(86_400) },
+            links: LinkSettings { redirect_to: None, ttl: Duration::from_secs(86_400) },
+            link_book: LinkBook::new(pool.clone()),
             audit: AuditLog::new(pool.clone()),
             auth,
             rate: options.rate,

@@ -2,11 +2,13 @@
 
 use async_graphql::{Context, Object, Result};
 
-use super::super::auth::Identity;
+use super::super::auth::{Identity, Role};
 use super::errors;
+use super::links::Links;
 use super::query::find;
-use super::types::{ExportFormat, RequestStatus};
-use crate::jobs::{self, NewRequest, Requests};
+use super::types::{ExportFormat, RequestStatus, RevokedLinks};
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{self, JobId, NewRequest, Requests};
 
 /// The root of mutations.
 pub(super) struct Mutation;
@@ -52,5 +54,34 @@ impl Mutation {
         #[graphql(desc = "What `requestData` returned.")] request_id: String,
     ) -> Result<RequestStatus> {
         find(context, &request_id).await
+    }
+
+    /// Ends the links to this service that were handed out for a request, at once and for everybody; for
+    /// administrators. Doing it again does no harm. Whoever may see the request may ask for new links afterwards.
+    async fn revoke_links(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What `requestData` returned.")] request_id: String,
+    ) -> Result<RevokedLinks> {
+        let identity = context.data::<Identity>()?;
+        if !identity.roles.contains(&Role::Admin) {
+            return Err(errors::of(Failure::new(
+                ErrorCode::Forbidden,
+                "revokeLinks is for administrators; ask one of yours",
+            )));
+        }
+        let job = request_id.parse::<JobId>().ok();
+        let revoked = match job {
+            Some(job) => {
+                let book = &context.data::<Links>()?.book;
+                let revoked = book.revoke(&identity.tenant, job, &identity.subject).await.map_err(errors::of)?;
+                revoked.map(|revocation| RevokedLinks::of(job, revocation))
+            }
+            None => None,
+        };
+        revoked.ok_or_else(|| {
+            let unknown = "there is no such request; its id is what requestData returned";
+            errors::of(Failure::new(ErrorCode::NotFound, unknown))
+        })
     }
 }

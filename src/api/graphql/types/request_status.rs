@@ -1,66 +1,42 @@
 //! What became of a request.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use async_graphql::{Context, Json, Object, Result};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
-use super::super::{Links, errors};
+use super::super::super::auth::Identity;
+use super::super::errors;
+use super::super::links::{HandedOut, Links};
 use super::{ExportError, ExportFormat, ExportKind, RequestState, TableStatus};
 use crate::error::Failure;
-use crate::jobs::{JobState, JobView, TableState};
-use crate::storage::ObjectKey;
+use crate::jobs::JobView;
+use crate::links::Visitor;
 
 /// A job, or none, on its way into an answer.
 pub(in crate::api::graphql) struct RequestStatus {
     job: Option<JobView>,
-    /// Signed at most once an answer, and only when it is asked for.
-    signed: OnceCell<Result<Signed, Failure>>,
-}
-
-#[derive(Clone)]
-struct Signed {
-    urls: BTreeMap<String, Vec<String>>,
-    /// How long the first of them that ends works.
-    valid_for: Option<Duration>,
+    /// Handed out at most once an answer, and only when links or their end are asked for.
+    links: OnceCell<Result<HandedOut, Failure>>,
 }
 
 impl RequestStatus {
     pub(in crate::api::graphql) fn of(job: JobView) -> Self {
-        Self { job: Some(job), signed: OnceCell::new() }
+        Self { job: Some(job), links: OnceCell::new() }
     }
 
     pub(in crate::api::graphql) fn not_requested() -> Self {
-        Self { job: None, signed: OnceCell::new() }
+        Self { job: None, links: OnceCell::new() }
     }
 
     /// The links of a job that has ended.
-    async fn links(&self, context: &Context<'_>) -> Result<Option<&Signed>> {
+    async fn links(&self, context: &Context<'_>) -> Result<Option<&HandedOut>> {
         let Some(job) = self.job.as_ref().filter(|job| job.state.is_final()) else { return Ok(None) };
-        let links = context.data::<Links>()?;
-        let signed = self.signed.get_or_init(|| links.sign(job)).await;
-        signed.as_ref().map(Some).map_err(|failure| errors::of(failure.clone()))
-    }
-}
-
-impl Links {
-    /// Signs a link for every published file. The files of an expired job are gone, so nothing leads to them.
-    async fn sign(&self, job: &JobView) -> Result<Signed, Failure> {
-        let mut signed = Signed { urls: BTreeMap::new(), valid_for: None };
-        let published = job.tables.iter().filter(|table| table.state == TableState::Completed);
-        for table in published.filter(|table| job.state != JobState::Expired && !table.files.is_empty()) {
-            let mut urls = Vec::with_capacity(table.files.len());
-            for file in &table.files {
-                let key = ObjectKey::new(file.key.as_str())?;
-                let link = self.store.presign_get(&key, self.settings.ttl).await?;
-                signed.valid_for = Some(signed.valid_for.map_or(link.valid_for, |least| least.min(link.valid_for)));
-                urls.push(link.url);
-            }
-            signed.urls.insert(table.name.to_string(), urls);
-        }
-        Ok(signed)
+        let (links, identity) = (context.data::<Links>()?, context.data::<Identity>()?);
+        let visitor = context.data::<Visitor>()?;
+        let handed_out = self.links.get_or_init(|| links.hand_out(job, identity, visitor)).await;
+        handed_out.as_ref().map(Some).map_err(|failure| errors::of(failure.clone()))
     }
 }
 
@@ -85,18 +61,14 @@ impl RequestStatus {
         &self,
         context: &Context<'_>,
     ) -> Result<Option<Json<BTreeMap<String, Vec<String>>>>> {
-        Ok(self.links(context).await?.map(|signed| Json(signed.urls.clone())))
+        Ok(self.links(context).await?.map(|links| Json(links.urls.clone())))
     }
 
     /// When the first of this answer's links stops working; null without links. Ask again for new ones.
+    /// Asking for this hands the links out, as the audit sees it.
     #[graphql(complexity = "100")]
     async fn links_expire_at(&self, context: &Context<'_>) -> Result<Option<DateTime<Utc>>> {
-        let valid_for = self.links(context).await?.and_then(|signed| signed.valid_for);
-        Ok(self
-            .job
-            .as_ref()
-            .zip(valid_for)
-            .and_then(|(job, valid_for)| job.read_at.checked_add_signed(TimeDelta::from_std(valid_for).ok()?)))
+        Ok(self.links(context).await?.and_then(|links| links.expires_at))
     }
 
     /// The id, a UUID.
