@@ -87,6 +87,7 @@ pub fn router(context: ApiContext) -> Router {
     let endpoint = Arc::new(graphql::Endpoint::new(&context));
     let files = Files { book: context.link_book.clone(), store: Arc::clone(&context.store) };
     let auth = Arc::new(context.auth);
+    let sockets = graphql::Sockets::new(Arc::clone(&endpoint), Arc::clone(&auth));
     // Who asks is settled before a byte of the body is read.
     let asked =
         post(graphql::answer).with_state(endpoint).route_layer(middleware::from_fn_with_state(auth, auth::identify));
@@ -102,6 +103,7 @@ pub fn router(context: ApiContext) -> Router {
         .route("/livez", get(health::livez));
     Router::new()
         .route("/graphql", graphql)
+        .route("/graphql/ws", get(graphql::upgrade).with_state(sockets))
         .merge(assets)
         .merge(Router::new().route("/v1/files/{token}", get(files::follow)).with_state(files))
         .merge(probes)

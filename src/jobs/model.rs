@@ -209,7 +209,7 @@ pub struct PublishedFile {
 }
 
 /// One table of a job, as the outside sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TableView {
     /// The table.
     pub name: TableName,
@@ -228,7 +228,7 @@ pub struct TableView {
 }
 
 /// A job, as the outside sees it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JobView {
     /// Its id.
     pub id: JobId,

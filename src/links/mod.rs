@@ -197,6 +197,7 @@ impl LinkBook {
         let link: Option<Link> = sqlx::query_as(include_str!("sql/find_link.sql"))
             .bind(claim.grant)
             .bind(&claim.file[..])
+            .bind(DateTime::from_timestamp_micros(claim.ends))
             .fetch_optional(&self.pool)
             .await
             .map_err(metadata_failure)?;

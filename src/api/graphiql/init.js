@@ -53,11 +53,25 @@ query Latest {
 }
 `,
   },
+  {
+    query: `# 4. Watch one until it ends.
+subscription Watch($id: String!) {
+  requestProgress(requestId: $id) {
+    status
+    progress
+  }
+}
+`,
+    variables: JSON.stringify({ id: "" }, null, 2),
+  },
 ];
 
 ReactDOM.createRoot(document.getElementById("graphiql")).render(
   React.createElement(GraphiQL, {
-    fetcher: GraphiQL.createFetcher({ url: window.location.pathname }),
+    fetcher: GraphiQL.createFetcher({
+      url: window.location.pathname,
+      subscriptionUrl: window.location.origin.replace(/^http/, "ws") + window.location.pathname + "/ws",
+    }),
     defaultTabs: tabs,
     defaultEditorToolsVisibility: true,
     shouldPersistHeaders: false,

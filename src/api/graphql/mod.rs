@@ -10,11 +10,12 @@ mod links;
 mod mutation;
 mod query;
 mod roles;
+mod subscription;
 mod types;
 
 use std::time::Duration;
 
-use async_graphql::{EmptySubscription, Json, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError};
+use async_graphql::{Json, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError};
 use chrono::{DateTime, Utc};
 
 use self::http::Body;
@@ -23,6 +24,8 @@ use self::links::Links;
 use self::mutation::Mutation;
 use self::query::Query;
 pub use self::roles::roles;
+use self::subscription::{Hub, Subscription};
+pub(super) use self::subscription::{Sockets, upgrade};
 use super::ApiContext;
 use super::auth::{Buckets, Identity};
 use super::scope::RequestId;
@@ -31,14 +34,14 @@ use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::links::Visitor;
 
-type ExporterSchema = Schema<Query, Mutation, EmptySubscription>;
+type ExporterSchema = Schema<Query, Mutation, Subscription>;
 
 /// Most that the fields of one document may cost together; a page costs its length times its fields. The links of a
 /// request count most by far: they are signed one by one, and can be hundreds of a kilobyte each.
 const MOST_COMPLEXITY: usize = 20_000;
 
-fn builder() -> SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query, Mutation, EmptySubscription)
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query, Mutation, Subscription)
         .override_output_type_description::<DateTime<Utc>>("An instant in UTC, in the format of RFC 3339.")
         .override_output_type_description::<Json<()>>("Any JSON value.")
 }
@@ -69,6 +72,7 @@ impl Endpoint {
             .limit_directives(guard::MOST_DIRECTIVES)
             .data::<Requests>(context.requests.clone())
             .data::<AuditLog>(context.audit.clone())
+            .data(Hub::new(context.requests.clone()))
             .data(Links {
                 book: context.link_book.clone(),
                 store: context.store.clone(),
