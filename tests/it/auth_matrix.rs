@@ -159,7 +159,7 @@ async fn a_document_that_holds_one_forbidden_field_does_nothing() {
 const WITHOUT_ID: &[(&str, &str)] = &[
     (
         "Query.requests",
-        "{ requests(first: 100) { edges { cursor node { requestId status tables { name } dataRequestDownloadLinks } } } }",
+        "{ requests(first: 20) { edges { cursor node { requestId status tables { name } dataRequestDownloadLinks } } } }",
     ),
     ("Query.exportTables", "{ exportTables { name timeColumn } }"),
     (
