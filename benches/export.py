@@ -41,7 +41,7 @@ SELECT g, to_timestamp({START}) + g * (interval '86000 s' / {arguments.rows}), 1
        'FUSION', CASE WHEN g % 97 <> 0 THEN (g * 31 % 130000) / 1000.0 END, ((g * 17) % 3600) / 10.0,
        -10 + (g * 13 % 4000000) / 100000.0, 35 + (g * 11 % 2500000) / 100000.0, (g * 37 % 1000000) / 100.0,
        md5((g % 20000)::text)::uuid, CASE WHEN g % 10 = 0 THEN 'manual check ' || md5(g::text) END
-FROM generate_series(1, {arguments.rows}) AS g;
+FROM generate_series(1::bigint, {arguments.rows}) AS g;
 CREATE INDEX ON probe (ts);
 VACUUM (FREEZE, ANALYZE) probe;
 """

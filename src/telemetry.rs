@@ -3,29 +3,20 @@
 //! Logs go to standard error. They hold ids, tables, counts, codes and messages of ours; never a value of a cell, a
 //! credential, a link or the text of a foreign error.
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
 
 use crate::config::LogFormat;
 
-/// Crates whose finer log lines hold signatures, addresses or statements with values: never below these levels,
-/// whatever the filter says.
-const QUIET: &[&str] = &[
-    "aws_config=info",
-    "aws_credential_types=info",
-    "aws_runtime=info",
-    "aws_sdk_s3=info",
-    "aws_sigv4=info",
-    "aws_smithy_http_client=info",
-    "aws_smithy_runtime=info",
-    "aws_smithy_runtime_api=info",
-    "h2=info",
-    "hyper=info",
-    "hyper_util=info",
-    "reqwest=info",
-    "s3s=info",
-    "sqlx=info",
-];
+/// Crates whose finer log lines hold signatures, addresses or statements with values: whatever the filter says, they
+/// write nothing below `info`.
+const QUIET: &[&str] = &["aws_", "h2", "hyper", "reqwest", "s3s", "sqlx"];
 
 /// Why telemetry could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -43,17 +34,23 @@ pub enum TelemetryError {
 
 /// Starts writing logs.
 pub fn start_logs(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
-    let mut filter = EnvFilter::try_new(filter).map_err(|_| TelemetryError::Filter { filter: filter.to_owned() })?;
-    for directive in QUIET {
-        filter = filter
-            .add_directive(directive.parse().map_err(|_| TelemetryError::Filter { filter: (*directive).to_owned() })?);
-    }
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => lines.with_target(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    let asked = EnvFilter::try_new(filter).map_err(|_| TelemetryError::Filter { filter: filter.to_owned() })?;
+    let filter = asked.and(filter_fn(may_be_written));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        LogFormat::Text => {
+            lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).with_filter(filter).boxed()
+        }
+        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
     };
+    let started = tracing_subscriber::registry().with(lines).try_init();
     started.map_err(|_| TelemetryError::Twice)
+}
+
+fn may_be_written(metadata: &Metadata<'_>) -> bool {
+    let quiet = QUIET.iter().any(|name| metadata.target().starts_with(name));
+    // Levels grow with their detail.
+    !quiet || *metadata.level() <= Level::INFO
 }
 
 /// Starts counting; the handle renders what was counted for `/metrics`.
