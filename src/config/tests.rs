@@ -30,6 +30,8 @@ fn everything_wrong_is_reported_at_once_and_no_secret_with_it() {
             ("EXPORTER_BIND", "everywhere"),
             ("EXPORTER_ROLES", "api,cook"),
             ("EXPORTER_LINK_TTL_SECONDS", "604801"),
+            ("EXPORTER_LINKS", "mail"),
+            ("EXPORTER_PUBLIC_URL", "https://u:secret@host"),
             ("EXPORTER_MAX_ATTEMPTS", "-1"),
             ("EXPORTER_ENV", "a/b"),
         ]),
@@ -42,6 +44,8 @@ fn everything_wrong_is_reported_at_once_and_no_secret_with_it() {
         "EXPORTER_BIND",
         "EXPORTER_ROLES",
         "EXPORTER_LINK_TTL_SECONDS",
+        "EXPORTER_LINKS",
+        "EXPORTER_PUBLIC_URL",
         "EXPORTER_MAX_ATTEMPTS",
         "EXPORTER_ENV",
         "EXPORTER_WAREHOUSE_URL",
@@ -97,5 +101,21 @@ fn a_file_gives_what_the_environment_does_not_and_may_not_hold_anything_else() {
             }
             (got, _) => panic!("{text}: {got:?}"),
         }
+    }
+}
+
+#[test]
+fn links_of_our_own_need_an_address_that_somebody_reaches() {
+    for (bind, public, needed) in [
+        ("127.0.0.1:80", None, false),
+        ("0.0.0.0:80", None, true),
+        ("[::]:80", None, true),
+        ("0.0.0.0:80", Some("https://exports.example.com/"), false),
+    ] {
+        let mut values = complete();
+        values.extend([("EXPORTER_BIND", bind), ("EXPORTER_LINKS", "redirect")]);
+        values.extend(public.map(|url| ("EXPORTER_PUBLIC_URL", url)));
+        let said = Settings::read(&Source::of(values), SERVE).map_or_else(|error| error.to_string(), |_| String::new());
+        assert_eq!(said.contains("EXPORTER_PUBLIC_URL"), needed, "{bind} {public:?}: {said}");
     }
 }

@@ -236,7 +236,8 @@ async fn a_link_of_our_own_can_be_revoked_and_works_at_every_replica() {
     assert!(!got.headers.contains_key("location"));
     let refused = one.ask(&format!("{{ request(requestId: \"{id}\") {{ status dataRequestDownloadLinks }} }}")).await;
     assert_eq!(refused["errors"][0]["extensions"]["code"], "METADATA_UNAVAILABLE");
-    assert_eq!(refused["data"]["request"], json!({"status": "Completed", "dataRequestDownloadLinks": null}));
+    assert_eq!(refused["data"]["request"]["status"], "Completed");
+    assert!(refused["data"]["request"]["dataRequestDownloadLinks"].is_null(), "{refused}");
     rename("elsewhere", "export_download_audits").await;
     assert_eq!(curl(&[&here]).status, 302);
 
@@ -321,7 +322,8 @@ async fn a_presigned_link_works_until_its_end_and_for_nothing_else() {
     assert_eq!((got.status, &got.body[..]), (200, BYTES));
     for (part, changed) in tampered(link) {
         let got = curl(&[&changed]);
-        assert!((400..=403).contains(&got.status), "{part}: {}", got.status);
+        // 501 is what the S3 in the process has for an algorithm that it does not know.
+        assert!(matches!(got.status, 400..=403 | 501), "{part}: {}", got.status);
         assert!(!got.body.windows(4).any(|bytes| bytes == b"PAR1"), "{part}");
     }
     links(&api, id).await;
