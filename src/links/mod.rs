@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use self::token::{Claim, KEY_BYTES};
 use crate::error::Failure;
+use crate::identity::{Action, Actor, AuditLog};
 use crate::jobs::{JobId, Tenant, metadata_failure};
 
 /// How long a presigned link works that a link of our own redirects to.
@@ -253,15 +254,23 @@ impl LinkBook {
     ///
     /// # Errors
     /// `METADATA_UNAVAILABLE`.
-    pub async fn revoke(&self, tenant: &Tenant, job: JobId, by: &str) -> Result<Option<Revocation>, Failure> {
-        sqlx::query_as(include_str!("sql/revoke.sql"))
+    pub async fn revoke(&self, tenant: &Tenant, job: JobId, by: &Actor) -> Result<Option<Revocation>, Failure> {
+        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let revocation: Option<Revocation> = sqlx::query_as(include_str!("sql/revoke.sql"))
             .bind(job.0)
             .bind(tenant.as_str())
-            .bind(by)
+            .bind(&by.name)
             .bind(REDIRECT_LIFE.as_secs_f64())
-            .fetch_optional(&self.pool)
+            .fetch_optional(&mut *transaction)
             .await
-            .map_err(metadata_failure)
+            .map_err(metadata_failure)?;
+        if let Some(revocation) = &revocation {
+            let (target, after) = (job.to_string(), serde_json::json!({"revoked": revocation.revoked}));
+            let action = Action { tenant, action: "links.revoke", target: &target, before: None, after: Some(after) };
+            AuditLog::record(&mut transaction, by, action).await?;
+        }
+        transaction.commit().await.map_err(metadata_failure)?;
+        Ok(revocation)
     }
 
     /// The key that all replicas share; the first that needs one makes it.

@@ -70,6 +70,8 @@ async fn let_leases_run_out(pool: &PgPool) {
 async fn ready(name: &str) -> (PgPool, Queue) {
     let pool = metadata::database(name).await;
     metadata::offer_tables(&pool).await;
+    // For several tenants: a table without such a column is for one alone.
+    sqlx::raw_sql("UPDATE export_tables SET tenant_column = 'owner'").execute(&pool).await.unwrap();
     let queue = Queue::new(pool.clone(), settings());
     (pool, queue)
 }

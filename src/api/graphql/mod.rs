@@ -13,6 +13,7 @@ mod roles;
 mod subscription;
 mod types;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_graphql::{Json, Request, Response, SDLExportOptions, Schema, SchemaBuilder, ServerError};

@@ -26,6 +26,8 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Query", "auditLog", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
+    ("Mutation", "revokeLinks", Role::Admin),
+    ("Subscription", "requestProgress", Role::Requester),
 ];
 
 const ROOTS: [&str; 3] = ["Query", "Mutation", "Subscription"];

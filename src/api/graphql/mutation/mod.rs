@@ -2,13 +2,15 @@
 
 use async_graphql::{Context, Object, Result};
 
-use super::super::auth::{Identity, Role};
+use super::super::auth::Identity;
 use super::errors;
 use super::links::Links;
 use super::query::find;
 use super::types::{ExportFormat, RequestStatus, RevokedLinks};
 use crate::error::{ErrorCode, Failure};
+use crate::identity::Actor;
 use crate::jobs::{self, JobId, NewRequest, Requests};
+use crate::links::Visitor;
 
 /// The root of mutations.
 pub(super) struct Mutation;
@@ -64,17 +66,17 @@ impl Mutation {
         #[graphql(desc = "What `requestData` returned.")] request_id: String,
     ) -> Result<RevokedLinks> {
         let identity = context.data::<Identity>()?;
-        if !identity.roles.contains(&Role::Admin) {
-            return Err(errors::of(Failure::new(
-                ErrorCode::Forbidden,
-                "revokeLinks is for administrators; ask one of yours",
-            )));
-        }
+        let visitor = context.data::<Visitor>()?;
+        let by = Actor {
+            name: identity.subject.clone(),
+            origin: visitor.address.clone().unwrap_or_else(|| "unknown address".to_owned()),
+            request_id: Some(visitor.request_id.clone()),
+        };
         let job = request_id.parse::<JobId>().ok();
         let revoked = match job {
             Some(job) => {
                 let book = &context.data::<Links>()?.book;
-                let revoked = book.revoke(&identity.tenant, job, &identity.subject).await.map_err(errors::of)?;
+                let revoked = book.revoke(&identity.tenant, job, &by).await.map_err(errors::of)?;
                 revoked.map(|revocation| RevokedLinks::of(job, revocation))
             }
             None => None,
