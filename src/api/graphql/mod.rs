@@ -113,12 +113,12 @@ impl Endpoint {
     }
 
     /// Takes one request from what this identity may send.
-    fn admit(&self, identity: &Identity, id: &RequestId) -> Result<(), TooMuch> {
+    fn admit(&self, identity: &Identity, id: &RequestId) -> Result<(), Box<TooMuch>> {
         self.buckets.take(identity).map_err(|wait| {
             let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
             let mut response = Response::from_errors(vec![errors::rate_limited(seconds)]);
             errors::finish(&mut response, id);
-            TooMuch { response, seconds }
+            Box::new(TooMuch { response, seconds })
         })
     }
 
