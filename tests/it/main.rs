@@ -35,4 +35,5 @@ mod readme;
 mod sample_warehouse;
 mod storage_conformance;
 mod subscriptions;
+mod subscriptions_identity;
 mod support;

@@ -16,9 +16,9 @@ use crate::support::metadata;
 use crate::support::platform::{Platform, Service};
 
 /// A connection to `/graphql/ws`.
-struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-async fn connect(service: &Service, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
+pub(crate) async fn connect(service: &Service, headers: &[(&'static str, &str)]) -> Result<Socket, Error> {
     let mut request = format!("ws://{}/graphql/ws", service.address).into_client_request().unwrap();
     for (name, value) in headers {
         request.headers_mut().insert(*name, value.parse().unwrap());
@@ -26,19 +26,19 @@ async fn connect(service: &Service, headers: &[(&'static str, &str)]) -> Result<
     connect_async(request).await.map(|(socket, _)| Socket(socket))
 }
 
-const PROTOCOL: (&str, &str) = ("sec-websocket-protocol", "graphql-transport-ws");
+pub(crate) const PROTOCOL: (&str, &str) = ("sec-websocket-protocol", "graphql-transport-ws");
 
 impl Socket {
-    async fn say(&mut self, message: Value) {
+    pub(crate) async fn say(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    async fn subscribe(&mut self, id: &str, query: &str) {
+    pub(crate) async fn subscribe(&mut self, id: &str, query: &str) {
         self.say(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
     }
 
     /// The next message, or the code that the connection was closed with.
-    async fn hear(&mut self) -> Result<Value, u16> {
+    pub(crate) async fn hear(&mut self) -> Result<Value, u16> {
         loop {
             match timeout(Duration::from_secs(20), self.0.next()).await.expect("it is silent") {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
@@ -58,7 +58,7 @@ impl Socket {
     }
 }
 
-fn watch(id: &str) -> String {
+pub(crate) fn watch(id: &str) -> String {
     format!(
         "subscription {{ requestProgress(requestId: \"{id}\") {{ state status progress dataRequestDownloadLinks }} }}"
     )
@@ -69,7 +69,7 @@ async fn set(pool: &PgPool, id: Uuid, assignments: &str) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
 }
 
-async fn queued(platform: &Platform) -> Uuid {
+pub(crate) async fn queued(platform: &Platform) -> Uuid {
     let at = "2026-11-18T13:00:00Z".parse().unwrap();
     metadata::job(&platform.metadata, "default", "QUEUED", at).await
 }

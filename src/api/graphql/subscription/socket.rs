@@ -277,7 +277,9 @@ impl Connection {
             let error = errors::of(Failure::new(code, message)).into_server_error(Default::default());
             Response::from_errors(vec![error])
         };
-        let begun = if self.subscriptions.len() >= MOST_SUBSCRIPTIONS {
+        let begun = if let Err(too_much) = self.endpoint.admit(&identity, &self.id) {
+            Err(too_much.response)
+        } else if self.subscriptions.len() >= MOST_SUBSCRIPTIONS {
             let detail = format!("{MOST_SUBSCRIPTIONS} subscriptions are open on this connection; complete one first");
             Err(refuse(ErrorCode::TooManyRequests, detail))
         } else {
