@@ -46,7 +46,7 @@ CREATE INDEX ON probe (ts);
 VACUUM (FREEZE, ANALYZE) probe;
 """
 RULES = """
-INSERT INTO export_tables (table_name, time_column) VALUES ('probe', 'ts');
+INSERT INTO export_tables (table_name, time_column) VALUES ('probe', 'ts') ON CONFLICT DO NOTHING;
 INSERT INTO data_column_classification (table_name, column_name, classification, pii_exempt_by, pii_exempt_reason, pii_exempt_until)
 SELECT 'probe', name, 'nr', 'bench', 'invented data', '2100-01-01'
 FROM unnest('{id,ts,way_id,source,speed,heading,lon,lat,length,device,note}'::text[]) AS name

@@ -126,7 +126,6 @@ fn foreign_crates_stay_in_their_rooms() {
         (r"\breqwest::", &["cli/demo/"][..]),
         (r"\b(?:jsonwebtoken|hyper_rustls|rustls)::", &["api/auth/"][..]),
         (r"\bclap::", &["cli/", "main.rs"][..]),
-        (r"\banyhow::", &["main.rs", "cli/", "startup.rs"][..]),
     ] {
         let pattern = Regex::new(crates).unwrap();
         for (path, text) in files("src", "rs") {
