@@ -61,6 +61,9 @@ fn without_authentication_only_loopback_is_served() {
     for (bind, roles, allowed) in [
         ("127.0.0.1:80", "api", true),
         ("[::1]:80", "api", true),
+        ("127.1.2.3:80", "api", true),
+        ("[::]:80", "api", false),
+        ("[::ffff:10.0.0.1]:80", "api", false),
         ("0.0.0.0:80", "api", false),
         ("10.0.0.1:80", "api,worker", false),
         ("0.0.0.0:80", "worker", true),

@@ -8,7 +8,6 @@ mod rate;
 mod tokens;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -110,24 +109,6 @@ fn unknown(detail: &str) -> Failure {
 }
 
 impl Authenticator {
-    /// Whether a service that knows its users this way may listen here.
-    ///
-    /// # Errors
-    /// `SETTINGS_INVALID` where everybody who reaches the address would be an administrator.
-    pub fn allow_bind(&self, address: SocketAddr) -> Result<(), Failure> {
-        match self {
-            Self::None if !address.ip().is_loopback() => Err(Failure::new(
-                ErrorCode::SettingsInvalid,
-                format!(
-                    "EXPORTER_AUTH=none makes everybody an administrator, so it is refused on {address}; \
-                     bind to loopback (EXPORTER_BIND=127.0.0.1:{}) or use api-key or jwt",
-                    address.port()
-                ),
-            )),
-            _ => Ok(()),
-        }
-    }
-
     /// The identity behind a request's headers.
     ///
     /// # Errors
@@ -189,25 +170,6 @@ fn refused(failure: Failure, shown: bool) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn without_authentication_only_loopback_is_listened_on() {
-        for (address, allowed) in [
-            ("127.0.0.1:8080", true),
-            ("127.1.2.3:8080", true),
-            ("[::1]:8080", true),
-            ("0.0.0.0:8080", false),
-            ("[::]:8080", false),
-            ("10.0.0.1:8080", false),
-            ("[::ffff:10.0.0.1]:8080", false),
-        ] {
-            let allow = Authenticator::None.allow_bind(address.parse().unwrap());
-            assert_eq!(
-                allow.map_err(|failure| failure.code),
-                if allowed { Ok(()) } else { Err(ErrorCode::SettingsInvalid) }
-            );
-        }
-    }
 
     #[tokio::test]
     async fn without_authentication_only_loopback_names_are_served() {
