@@ -77,6 +77,10 @@ pub(super) async fn run(source: &Source, args: &DemoArgs, json: bool) -> Result<
                 showed = show(&services, args, address, json, &stop) => showed,
                 () = stop.cancelled() => Err(Failure::new(ErrorCode::Cancelled, "interrupted")),
             };
+            // Outside the choice above: a signal now is how the demo is meant to end, not an interruption of it.
+            if showed.is_ok() && !args.once {
+                stop.cancelled().await;
+            }
             serving.cancel();
             showed
         },
@@ -135,7 +139,6 @@ async fn show(
     }
     if !args.once {
         output::note(&next_steps(address, &id, &status));
-        stop.cancelled().await;
     }
     Ok(())
 }
