@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::code::Code;
 use crate::engine::{MetricAsk, Verdict, decide};
-use crate::policy::{CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate};
+use crate::policy::{CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate, RowRule};
 use crate::rules::{ColumnRule, DeniedCell, ExportTable, RuleSet};
 use crate::table::TableName;
 
@@ -156,16 +156,16 @@ impl Fate {
 impl Compiler<'_> {
     fn run(&self, catalog: &[CatalogColumn]) -> Result<Policy, PolicyError> {
         let table = &self.row.table_name;
-        let mut conditions = Vec::new();
         let mut row_rules = Vec::new();
         if let Some(column) = &self.row.tenant_column {
-            conditions.push(Predicate::one_of(column, [self.context.tenant]));
-            row_rules.push(format!("tenant_column: rows of the requester's tenant, by '{column}'"));
+            row_rules.push(RowRule {
+                rule: format!("tenant_column: rows of the requester's tenant, by '{column}'"),
+                rows: Predicate::one_of(column, [self.context.tenant]),
+            });
         }
         if let Some(column) = &self.row.metric_column {
             let metrics = self.metrics(column).normalised();
-            row_rules.push(format!("long_table_data_classifications: {metrics}"));
-            conditions.push(metrics);
+            row_rules.push(RowRule { rule: format!("long_table_data_classifications: {metrics}"), rows: metrics });
         }
         let mut columns = Vec::new();
         let mut decisions = Vec::new();
@@ -176,13 +176,16 @@ impl Compiler<'_> {
                 continue;
             }
             if fate.rows != Predicate::Always {
-                row_rules.push(format!("data_column_classification: '{}' is mx: {}", column.name, fate.rows));
-                conditions.push(fate.rows);
+                let rule = format!("data_column_classification: '{}' is mx: {}", column.name, fate.rows);
+                row_rules.push(RowRule { rule, rows: fate.rows });
             }
             columns.push(PolicyColumn {
                 name: column.name.clone(),
                 sql_type: column.sql_type.clone(),
+                kind: column.kind,
                 cell: fate.cell,
+                care: Vec::new(),
+                scan: false,
             });
         }
         for rule in self.rules.columns(table) {
@@ -197,9 +200,18 @@ impl Compiler<'_> {
         if columns.is_empty() {
             return Err(PolicyError::NothingExportable { table: table.clone(), decisions });
         }
-        let rows = Predicate::All(conditions).normalised();
+        let rows = Predicate::All(row_rules.iter().map(|rule| rule.rows.clone()).collect()).normalised();
         let hash = hash(table, &columns, &rows, &row_rules, &decisions);
-        Ok(Policy { table: table.clone(), columns, rows, row_rules, decisions, hash })
+        Ok(Policy {
+            table: table.clone(),
+            columns,
+            rows,
+            row_rules,
+            warnings: Vec::new(),
+            pii_rules: String::new(),
+            decisions,
+            hash,
+        })
     }
 
     /// What becomes of one column of the catalog.
@@ -295,7 +307,7 @@ fn hash(
     table: &TableName,
     columns: &[PolicyColumn],
     rows: &Predicate,
-    row_rules: &[String],
+    row_rules: &[RowRule],
     decisions: &[Decision],
 ) -> String {
     #[derive(Serialize)]
@@ -303,7 +315,7 @@ fn hash(
         table: &'a TableName,
         columns: &'a [PolicyColumn],
         rows: &'a Predicate,
-        row_rules: &'a [String],
+        row_rules: &'a [RowRule],
         decisions: &'a [Decision],
     }
     // Not by way of a JSON value: whether that keeps the order of fields depends on how the library was built.

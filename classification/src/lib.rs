@@ -15,6 +15,6 @@ mod table;
 
 pub use code::{Code, CodeError};
 pub use compile::{PolicyContext, PolicyError, unclassified};
-pub use policy::{CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate};
+pub use policy::{Care, CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate, RowRule};
 pub use rules::{RuleErrors, RuleFile, RuleSet};
 pub use table::{TableName, TableNameError};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::actions::Action;
 use crate::table::TableName;
 
 /// What kind of values a column holds, as far as a policy must know.
@@ -69,8 +70,32 @@ pub struct PolicyColumn {
     pub name: String,
     /// Its type as the catalog had it when the policy was compiled.
     pub sql_type: String,
+    /// What kind of values it holds.
+    pub kind: ColumnKind,
     /// The rows in which its value is kept; in the others it is NULL (`null_cell`).
     pub cell: Predicate,
+    /// What is done to its values, in this order: each action for the rows that meet its condition.
+    pub care: Vec<Care>,
+    /// Whether its values are searched for personal data after that.
+    pub scan: bool,
+}
+
+/// One action of `hwc` on a column.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Care {
+    /// The rows that it concerns: all, those of a metric, those of a source.
+    pub when: Predicate,
+    /// What is done.
+    pub action: Action,
+}
+
+/// A rule that holds rows back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowRule {
+    /// The rule in words.
+    pub rule: String,
+    /// The rows that it lets through.
+    pub rows: Predicate,
 }
 
 /// What was decided of one column.
@@ -105,9 +130,12 @@ pub struct Policy {
     pub columns: Vec<PolicyColumn>,
     /// The rows that leave.
     pub rows: Predicate,
-    /// What restricts the rows, one sentence for each rule.
-    #[serde(default)]
-    pub row_rules: Vec<String>,
+    /// What restricts the rows, rule by rule: `rows` is all of them together.
+    pub row_rules: Vec<RowRule>,
+    /// What should be looked at, though nothing forbids it: one sentence each.
+    pub warnings: Vec<String>,
+    /// The text of `pii.toml` under which columns are searched; empty where none is.
+    pub pii_rules: String,
     /// Why, for every column of the catalog and every classified column that the catalog lacks.
     pub decisions: Vec<Decision>,
     /// SHA-256, in hex, of everything above in a canonical form: equal policies have equal hashes.

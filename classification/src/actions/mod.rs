@@ -11,7 +11,7 @@ mod time;
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::policy::ColumnKind;
@@ -27,7 +27,8 @@ pub use time::{TimePart, trunc_days, trunc_micros};
 pub const REDACTED: &str = "<REDACTED>";
 
 /// An action with its parameters, ready to be carried out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// The column, or the row of a metric or source, does not leave.
     Drop,

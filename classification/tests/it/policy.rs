@@ -128,7 +128,8 @@ fn mixed_columns_cut_rows_or_cells_by_the_source() {
     assert_eq!(dropping.rows, is_in("src", &["FUSION"]));
     assert!(dropping.columns.iter().all(|column| column.cell == Predicate::Always));
     assert_eq!(dropping.decisions[1].outcome, Outcome::Restricted);
-    assert_eq!(dropping.row_rules, ["data_column_classification: 'speed' is mx: src in ('FUSION')"]);
+    let rules: Vec<&str> = dropping.row_rules.iter().map(|row| row.rule.as_str()).collect();
+    assert_eq!(rules, ["data_column_classification: 'speed' is mx: src in ('FUSION')"]);
 
     let nulling = with("t,,,,,,,src,,,,null_cell,,,", &SOURCES);
     assert_eq!(nulling.rows, Predicate::Always);
@@ -251,7 +252,7 @@ fn the_hash_follows_the_content_and_nothing_else() {
     let wider = [CatalogColumn { sql_type: "numeric".to_owned(), ..number("id") }, number("speed"), number("src")];
     assert_ne!(compile(&parse(&lines).unwrap(), &wider).unwrap().hash, policy.hash);
     // What manifests written by this version carry: a change of form is a decision, not an accident.
-    assert_eq!(policy.hash, "97b5c11136f22a0f8b656a3c2ff88ad53f00e4e87b499dbe965c56e93ef61576");
+    assert_eq!(policy.hash, "");
     let again: Policy = serde_json::from_str(&serde_json::to_string(&policy).unwrap()).unwrap();
     assert_eq!(again, policy);
 }

@@ -66,7 +66,10 @@ impl TestWarehouse {
         let columns = shape.columns.into_iter().map(|column| PolicyColumn {
             name: column.catalog.name,
             sql_type: column.catalog.sql_type,
+            kind: column.catalog.kind,
             cell: Predicate::Always,
+            care: Vec::new(),
+            scan: false,
         });
         ScanSpec { table: shape.table, columns: columns.collect(), rows: Predicate::Always, slice: None }
     }

@@ -26,7 +26,14 @@ fn table() -> Table {
 }
 
 fn planned(name: &str, sql_type: &str, cell: Predicate) -> PolicyColumn {
-    PolicyColumn { name: name.to_owned(), sql_type: sql_type.to_owned(), cell }
+    PolicyColumn {
+        name: name.to_owned(),
+        sql_type: sql_type.to_owned(),
+        kind: ColumnKind::Other,
+        cell,
+        care: Vec::new(),
+        scan: false,
+    }
 }
 
 fn one_of(column: &str, values: &[&str]) -> Predicate {
