@@ -74,7 +74,8 @@ pub struct PolicyColumn {
     pub kind: ColumnKind,
     /// The rows in which its value is kept; in the others it is NULL (`null_cell`).
     pub cell: Predicate,
-    /// What is done to its values, in this order: each action for the rows that meet its condition.
+    /// What is done to its values, in this order (for the column's, the metric's and the source's sake): each action
+    /// for the rows that meet its condition. Never [`Action::Drop`].
     pub care: Vec<Care>,
     /// Whether its values are searched for personal data after that.
     pub scan: bool,
@@ -83,7 +84,8 @@ pub struct PolicyColumn {
 /// One action of `hwc` on a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Care {
-    /// The rows that it concerns: all, those of a metric, those of a source.
+    /// The rows that it concerns: all, those of a metric, those of a source. Asked of a row as the warehouse has it,
+    /// before any action changed it.
     pub when: Predicate,
     /// What is done.
     pub action: Action,
@@ -102,9 +104,9 @@ pub struct RowRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It leaves as it is.
+    /// It leaves as it is, except for personal data that is found in it where it is searched.
     Exported,
-    /// It leaves for some rows; the others are dropped or nulled.
+    /// It leaves changed, or for some rows: the others are dropped or nulled.
     Restricted,
     /// It does not leave.
     LeftOut,
@@ -134,7 +136,7 @@ pub struct Policy {
     pub row_rules: Vec<RowRule>,
     /// What should be looked at, though nothing forbids it: one sentence each.
     pub warnings: Vec<String>,
-    /// The text of `pii.toml` under which columns are searched; empty where none is.
+    /// The text of `pii.toml` under which columns are searched; empty where none is, and where the defaults hold.
     pub pii_rules: String,
     /// Why, for every column of the catalog and every classified column that the catalog lacks.
     pub decisions: Vec<Decision>,

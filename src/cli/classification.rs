@@ -15,7 +15,8 @@ use crate::startup;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClassificationCommand {
-    /// Replaces the rules in the metadata database by those of a folder's five CSV files, in one transaction.
+    /// Replaces the rules in the metadata database by those of a folder, five CSV files and
+    /// pii.toml, in one transaction.
     Apply {
         /// The folder.
         dir: PathBuf,

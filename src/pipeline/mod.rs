@@ -57,6 +57,8 @@ pub struct PipelineSettings {
     pub first_row_timeout: Duration,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
+    /// Whether there is a key for pseudonyms.
+    pub pseudonyms: bool,
 }
 
 impl Default for PipelineSettings {
@@ -66,6 +68,7 @@ impl Default for PipelineSettings {
             partition_target_bytes: 256 << 20,
             first_row_timeout: Duration::from_secs(300),
             retry_pause: Duration::from_secs(1),
+            pseudonyms: false,
         }
     }
 }

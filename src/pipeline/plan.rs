@@ -37,6 +37,7 @@ pub struct TablePlan {
 /// Only what concerns the whole job: rules that do not hold, a warehouse or a metadata database that is away.
 pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, Vec<PlannedTable>), Failure> {
     let rules = pipeline.rules.load().await?;
+    pipeline.rules.keep(&rules).await?;
     let named: Option<BTreeSet<TableName>> =
         task.tables.as_ref().map(|names| names.iter().filter_map(|name| name.parse().ok()).collect());
     let wanted = wanted(&rules, task.kind, &task.tenant, named.as_ref());
@@ -109,7 +110,8 @@ async fn plan_table(
         )
     })?;
     let catalog: Vec<CatalogColumn> = shape.columns.iter().map(|column| column.catalog.clone()).collect();
-    let context = PolicyContext { today: rules.today, tenant: task.tenant.as_str() };
+    let context =
+        PolicyContext { today: rules.today, tenant: task.tenant.as_str(), pseudonyms: pipeline.settings.pseudonyms };
     let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| policy_failure(&error))?;
     let manifest_types = manifest_types(&policy, shape)?;
 

@@ -1,14 +1,16 @@
 //! The rules as the metadata database keeps them: read whole, from one snapshot, and replaced whole, in one
 //! transaction. What they mean is for the `classification` crate; nothing here decides what may leave.
 
+mod statements;
+
 use std::path::Path;
 
 use chrono::NaiveDate;
 use classification::rules::{Change, RuleTable};
 use classification::{RuleErrors, RuleFile, RuleSet};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Connection;
-use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool};
 
 use crate::error::{ErrorCode, Failure};
 
@@ -29,6 +31,9 @@ pub enum RulesError {
     /// They do not hold.
     #[error("the rules do not hold, and nothing was changed:\n{0}")]
     Invalid(#[from] RuleErrors),
+    /// The metadata database does not take them: its checks know what files alone do not say.
+    #[error("the metadata database refuses the rules, and nothing was changed: {0}")]
+    Refused(String),
     /// A file cannot be read.
     #[error("cannot read rules from '{path}': {reason}")]
     Unreadable {
@@ -87,14 +92,47 @@ impl RuleStore {
         let changes = load(&mut transaction).await?.set.diff(new);
         for change in &changes {
             let (statement, row) = match (&change.before, &change.after) {
-                (_, Some(after)) => (upsert(change.table), after),
-                (Some(before), None) => (delete(change.table), before),
+                (_, Some(after)) => (statements::upsert(change.table), after),
+                (Some(before), None) => (statements::delete(change.table), before),
                 (None, None) => continue,
             };
-            sqlx::query(statement).bind(row).execute(&mut *transaction).await?;
+            sqlx::query(statement).bind(row).execute(&mut *transaction).await.map_err(refused)?;
         }
-        transaction.commit().await?;
+        transaction.commit().await.map_err(refused)?;
         Ok(changes)
+    }
+
+    /// Keeps these rules under their revision, so that what is exported under them can be explained later.
+    pub async fn keep(&self, rules: &Rules) -> Result<(), RulesError> {
+        let mut rows = rules.set.rows();
+        rows.pii_rules.clear();
+        let rows = serde_json::to_value(rows).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        let keep = sqlx::query(include_str!("keep.sql")).bind(rules.revision).bind(rows).bind(rules.set.pii_text());
+        keep.execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// The rules of a revision under which a job was planned, with the day on which they were kept; `None` for
+    /// another revision.
+    pub async fn snapshot(&self, revision: i64) -> Result<Option<Rules>, RulesError> {
+        let kept: Option<(Value, String, NaiveDate)> =
+            sqlx::query_as(include_str!("snapshot.sql")).bind(revision).fetch_optional(&self.pool).await?;
+        let Some((mut rules, pii, today)) = kept else { return Ok(None) };
+        if !pii.is_empty() {
+            rules["pii_rules"] = json!([{ "rules": pii }]);
+        }
+        Ok(Some(Rules { set: RuleSet::from_json(&rules)?, revision, today }))
+    }
+}
+
+/// A check's refusal in its own words, which name rules and no data; anything else is the database's failure.
+fn refused(error: sqlx::Error) -> RulesError {
+    match error.as_database_error() {
+        Some(database) if database.is_check_violation() => {
+            let hint = database.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::hint);
+            RulesError::Refused([Some(database.message()), hint].into_iter().flatten().collect::<Vec<_>>().join(". "))
+        }
+        _ => RulesError::Database(error),
     }
 }
 
@@ -104,7 +142,7 @@ async fn load(connection: &mut PgConnection) -> Result<Rules, RulesError> {
     Ok(Rules { set: RuleSet::from_json(&rules)?, revision, today })
 }
 
-/// The rules in a folder's five CSV files.
+/// The rules in a folder's five CSV files and its `pii.toml`; other files of other kinds may lie beside them.
 pub fn read_folder(folder: &Path) -> Result<RuleSet, RulesError> {
     let unreadable = |path: &Path, error: std::io::Error| RulesError::Unreadable {
         path: path.display().to_string(),
@@ -113,7 +151,8 @@ pub fn read_folder(folder: &Path) -> Result<RuleSet, RulesError> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|error| unreadable(folder, error))? {
         let path = entry.map_err(|error| unreadable(folder, error))?.path();
-        if path.extension().is_some_and(|extension| extension == "csv") {
+        let pii = path.file_name().is_some_and(|name| name == RuleTable::PiiRules.file_name().as_str());
+        if pii || path.extension().is_some_and(|extension| extension == "csv") {
             let text = std::fs::read_to_string(&path).map_err(|error| unreadable(&path, error))?;
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             files.push((name, text));
@@ -137,70 +176,6 @@ pub fn shipped() -> Result<RuleSet, RulesError> {
         file!("actual_data_classifications.csv"),
         file!("long_table_data_classifications.csv"),
         file!("column_restrictions.csv"),
+        file!("pii.toml"),
     ])?)
-}
-
-fn upsert(table: RuleTable) -> &'static str {
-    match table {
-        RuleTable::ExportTables => {
-            "INSERT INTO export_tables SELECT (jsonb_populate_record(NULL::export_tables, $1)).*
-             ON CONFLICT (table_name) DO UPDATE SET
-                 (enabled, on_demand, scheduled, time_column, time_unit, time_zone, source_column, metric_column,
-                  value_column, tenant_column, denied_cell, strict, format, type_profile)
-               = (excluded.enabled, excluded.on_demand, excluded.scheduled, excluded.time_column, excluded.time_unit,
-                  excluded.time_zone, excluded.source_column, excluded.metric_column, excluded.value_column,
-                  excluded.tenant_column, excluded.denied_cell, excluded.strict, excluded.format, excluded.type_profile)"
-        }
-        RuleTable::DataColumnClassification => {
-            "INSERT INTO data_column_classification
-             SELECT (jsonb_populate_record(NULL::data_column_classification, $1)).*
-             ON CONFLICT (table_name, column_name) DO UPDATE SET
-                 (classification, pii_exempt_by, pii_exempt_reason, pii_exempt_until)
-               = (excluded.classification, excluded.pii_exempt_by, excluded.pii_exempt_reason, excluded.pii_exempt_until)"
-        }
-        RuleTable::ActualDataClassifications => {
-            "INSERT INTO actual_data_classifications
-             SELECT (jsonb_populate_record(NULL::actual_data_classifications, $1)).*
-             ON CONFLICT (source) DO UPDATE SET classification = excluded.classification"
-        }
-        RuleTable::LongTableDataClassifications => {
-            "INSERT INTO long_table_data_classifications
-             SELECT (jsonb_populate_record(NULL::long_table_data_classifications, $1)).*
-             ON CONFLICT (table_name, metric_name) DO UPDATE SET classification = excluded.classification"
-        }
-        RuleTable::ColumnRestrictions => {
-            "INSERT INTO column_restrictions SELECT (jsonb_populate_record(NULL::column_restrictions, $1)).*
-             ON CONFLICT (table_name, kind, name) DO UPDATE SET
-                 (action, params, owner, reason, expires_at)
-               = (excluded.action, excluded.params, excluded.owner, excluded.reason, excluded.expires_at)"
-        }
-    }
-}
-
-fn delete(table: RuleTable) -> &'static str {
-    match table {
-        RuleTable::ExportTables => {
-            "DELETE FROM export_tables AS rule USING jsonb_populate_record(NULL::export_tables, $1) AS gone
-             WHERE rule.table_name = gone.table_name"
-        }
-        RuleTable::DataColumnClassification => {
-            "DELETE FROM data_column_classification AS rule
-             USING jsonb_populate_record(NULL::data_column_classification, $1) AS gone
-             WHERE (rule.table_name, rule.column_name) = (gone.table_name, gone.column_name)"
-        }
-        RuleTable::ActualDataClassifications => {
-            "DELETE FROM actual_data_classifications AS rule
-             USING jsonb_populate_record(NULL::actual_data_classifications, $1) AS gone
-             WHERE rule.source = gone.source"
-        }
-        RuleTable::LongTableDataClassifications => {
-            "DELETE FROM long_table_data_classifications AS rule
-             USING jsonb_populate_record(NULL::long_table_data_classifications, $1) AS gone
-             WHERE (rule.table_name, rule.metric_name) = (gone.table_name, gone.metric_name)"
-        }
-        RuleTable::ColumnRestrictions => {
-            "DELETE FROM column_restrictions AS rule USING jsonb_populate_record(NULL::column_restrictions, $1) AS gone
-             WHERE (rule.table_name, rule.kind, rule.name) = (gone.table_name, gone.kind, gone.name)"
-        }
-    }
 }

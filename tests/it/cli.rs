@@ -119,7 +119,7 @@ async fn rules_are_applied_whole_or_not_at_all() {
     std::fs::create_dir(&folder).unwrap();
     for entry in std::fs::read_dir(shipped).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "csv") {
+        if path.extension().is_some_and(|extension| extension == "csv" || extension == "toml") {
             std::fs::copy(&path, folder.join(path.file_name().unwrap())).unwrap();
         }
     }

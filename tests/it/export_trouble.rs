@@ -200,7 +200,7 @@ async fn what_the_rules_or_the_catalog_make_impossible_fails_before_a_byte_moves
         sqlx::raw_sql(statement).execute(&platform.warehouse).await.unwrap();
     }
     for statement in [
-        "INSERT INTO data_column_classification (table_name, column_name, classification) VALUES ('vms', 'reach', 'nr')",
+        "INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr', 'test', 'numbers', '2099-12-31')",
         "INSERT INTO export_tables (table_name, time_column) VALUES ('not_there', 'seen_at'), ('nothing_left', 'seen_at')",
     ] {
         sqlx::raw_sql(statement).execute(&platform.metadata).await.unwrap();

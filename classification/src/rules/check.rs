@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use chrono::Datelike;
 
 use super::error::{Place, RuleError, RuleErrors};
+use super::pii::PiiText;
 use super::rows::{ColumnRule, ExportTable, MetricRule, Restriction, RestrictionKind, SourceRule};
 use super::table::RuleTable;
 use super::{Rows, RuleSet};
 use crate::actions::Action;
 use crate::code::Code;
+use crate::pii::names::suspect;
 
 /// Rows with the places where they stand.
 #[derive(Default)]
@@ -19,11 +21,24 @@ pub(super) struct Placed {
     pub(super) sources: Vec<(Place, SourceRule)>,
     pub(super) metrics: Vec<(Place, MetricRule)>,
     pub(super) restrictions: Vec<(Place, Restriction)>,
+    pub(super) pii: PiiText,
 }
 
 impl Placed {
-    /// Rows of a database: their keys are their places.
-    pub(super) fn by_key(rows: Rows) -> Self {
+    /// Rows of a database: their keys are their places. What cannot be placed, because it is a text that does not
+    /// hold, leaves errors.
+    pub(super) fn by_key(rows: Rows, errors: &mut Vec<RuleError>) -> Self {
+        let table = RuleTable::PiiRules;
+        if rows.pii_rules.len() > 1 {
+            let place = Place::Row { table, key: "(all rows)".to_owned() };
+            errors.push(RuleError { place, message: "more than one row; keep the one that counts".to_owned() });
+        }
+        let text = rows.pii_rules.first().map_or("", |row| row.rules.as_str());
+        let pii = PiiText::parse(table.name(), text).unwrap_or_else(|wrong| {
+            errors.extend(wrong);
+            PiiText::default()
+        });
+
         fn place<T: Row>(rows: Vec<T>) -> Vec<(Place, T)> {
             rows.into_iter().map(|row| (Place::Row { table: T::TABLE, key: row.label() }, row)).collect()
         }
@@ -33,6 +48,7 @@ impl Placed {
             sources: place(rows.actual_data_classifications),
             metrics: place(rows.long_table_data_classifications),
             restrictions: place(rows.column_restrictions),
+            pii,
         }
     }
 }
@@ -83,6 +99,7 @@ pub(super) fn build(placed: Placed, mut errors: Vec<RuleError>) -> Result<RuleSe
             sources: without_places(sources),
             metrics: without_places(metrics),
             restrictions: without_places(restrictions),
+            pii: placed.pii,
         }),
     }
 }
@@ -263,6 +280,11 @@ impl Row for Restriction {
                 problems.push(format!("{column} is blank"));
             }
         }
+        if let Err(error) = Action::parse(self.action, &self.params)
+            && self.params.is_object()
+        {
+            problems.push(error.to_string());
+        }
         if self.expires_at.is_some_and(|at| !(0..=9999).contains(&at.year())) {
             problems.push("expires_at is beyond the year 9999: leave it empty for no end".to_owned());
         }
@@ -274,18 +296,14 @@ impl Row for Restriction {
 pub(super) fn notes(rules: &RuleSet) -> Vec<String> {
     let mut notes = Vec::new();
     for rule in rules.restrictions() {
-        if let Err(error) = Action::parse(rule.action, &rule.params) {
-            notes.push(format!(
-                "column_restrictions {}: does not count, so what is hwc is denied: {error}",
-                rule.label()
-            ));
-        }
         let code = match rule.kind {
             RestrictionKind::Column => rules.column(&rule.table_name, &rule.name).map(|rule| rule.classification),
             RestrictionKind::Metric => rules.metric(&rule.table_name, &rule.name),
             RestrictionKind::Source => rules.source(&rule.name),
         };
-        if code != Some(Code::Hwc) {
+        // A name that suggests personal data may ask for the restriction as well.
+        let suspected = rule.kind == RestrictionKind::Column && code == Some(Code::Nr) && suspect(&rule.name).is_some();
+        if code != Some(Code::Hwc) && !suspected {
             let code = code.map_or("not classified".to_owned(), |code| format!("'{code}'"));
             notes.push(format!(
                 "column_restrictions {}: has no effect, because the {} is {code} and not 'hwc'",

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::RuleSet;
 use super::check::Row;
+use super::pii;
 use super::table::RuleTable;
 
 /// One row that comes, goes or changes.
@@ -32,6 +33,9 @@ impl fmt::Display for Change {
             _ => '~',
         };
         write!(f, "{sign} {} {}", self.table, self.key)?;
+        if self.table == RuleTable::PiiRules {
+            return self.lines(f);
+        }
         let empty = Value::Null;
         let mut separator = ": ";
         for column in self.table.columns() {
@@ -56,6 +60,22 @@ impl fmt::Display for Change {
     }
 }
 
+impl Change {
+    /// The lines of a text that go and those that come, without what stands alike before and behind them.
+    fn lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn split(row: Option<&Value>) -> Vec<&str> {
+            let text = row.and_then(|row| row.get(RuleTable::PII_COLUMN)).and_then(Value::as_str);
+            text.map(|text| text.lines().collect()).unwrap_or_default()
+        }
+        let (before, after) = (split(self.before.as_ref()), split(self.after.as_ref()));
+        let head = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
+        let (before, after) = (&before[head..], &after[head..]);
+        let tail = before.iter().rev().zip(after.iter().rev()).take_while(|(a, b)| a == b).count();
+        before[..before.len() - tail].iter().try_for_each(|line| write!(f, "\n  - {line}"))?;
+        after[..after.len() - tail].iter().try_for_each(|line| write!(f, "\n  + {line}"))
+    }
+}
+
 /// A column's value as people read it: words without quotes.
 struct Cell<'a>(&'a Value);
 
@@ -76,6 +96,16 @@ pub(super) fn diff(old: &RuleSet, new: &RuleSet) -> Vec<Change> {
     compare(&old.sources, &new.sources, &mut changes);
     compare(&old.metrics, &new.metrics, &mut changes);
     compare(&old.restrictions, &new.restrictions, &mut changes);
+    if old.pii != new.pii {
+        // No row stands for the defaults.
+        let row = |text: &str| Some(text).filter(|text| !text.is_empty()).map(pii::row);
+        changes.push(Change {
+            table: RuleTable::PiiRules,
+            key: RuleTable::PiiRules.file_name(),
+            before: row(old.pii_text()),
+            after: row(new.pii_text()),
+        });
+    }
     changes
 }
 

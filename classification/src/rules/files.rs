@@ -1,4 +1,4 @@
-//! The rules as CSV files: read with the line of every error, written so that reading gives the same rows.
+//! The rules as files: read with the line of every error, written so that reading gives the same rows.
 
 use std::str::FromStr;
 
@@ -6,6 +6,7 @@ use chrono::NaiveDate;
 
 use super::check::{self, Placed};
 use super::error::{Place, RuleError, RuleErrors};
+use super::pii::PiiText;
 use super::rows::{self, ColumnRule, ExportTable, MetricRule, Restriction, SourceRule};
 use super::table::RuleTable;
 use super::{Rows, RuleSet};
@@ -28,7 +29,8 @@ pub(super) fn parse(files: &[RuleFile<'_>]) -> Result<RuleSet, RuleErrors> {
         let Some(table) = RuleTable::of_file(file.name) else {
             if file.name.ends_with(".csv") {
                 let known = RuleTable::ALL.map(RuleTable::file_name).join(", ");
-                errors.push(in_file(file.name, format!("no table has this name; the files are {known}")));
+                let pii = RuleTable::PiiRules.file_name();
+                errors.push(in_file(file.name, format!("no table has this name; the files are {known} and {pii}")));
             }
             continue;
         };
@@ -42,6 +44,10 @@ pub(super) fn parse(files: &[RuleFile<'_>]) -> Result<RuleSet, RuleErrors> {
             RuleTable::ActualDataClassifications => read(file, table, &mut placed.sources, &mut errors, source_rule),
             RuleTable::LongTableDataClassifications => read(file, table, &mut placed.metrics, &mut errors, metric_rule),
             RuleTable::ColumnRestrictions => read(file, table, &mut placed.restrictions, &mut errors, restriction),
+            RuleTable::PiiRules => match PiiText::parse(file.name, file.text) {
+                Ok(pii) => placed.pii = pii,
+                Err(wrong) => errors.extend(wrong),
+            },
         }
     }
     for table in RuleTable::ALL {
@@ -50,6 +56,11 @@ pub(super) fn parse(files: &[RuleFile<'_>]) -> Result<RuleSet, RuleErrors> {
             errors
                 .push(in_file(&name, format!("missing; without rows it is its header: {}", table.columns().join(","))));
         }
+    }
+    let pii = RuleTable::PiiRules.file_name();
+    if !files.iter().any(|file| file.name == pii) {
+        let message = "missing; an empty one searches for everything that is known and redacts it";
+        errors.push(in_file(&pii, message.to_owned()));
     }
     check::build(placed, errors)
 }
@@ -323,6 +334,7 @@ pub(super) fn write(rules: &RuleSet, table: RuleTable) -> String {
         actual_data_classifications,
         long_table_data_classifications,
         column_restrictions,
+        pii_rules: _,
     } = rules.rows();
     let records: Vec<Vec<String>> = match table {
         RuleTable::ExportTables => export_tables.into_iter().map(export_table_cells).collect(),
@@ -336,6 +348,7 @@ pub(super) fn write(rules: &RuleSet, table: RuleTable) -> String {
             .map(|rule| vec![rule.table_name.to_string(), rule.metric_name, rule.classification.to_string()])
             .collect(),
         RuleTable::ColumnRestrictions => column_restrictions.into_iter().map(restriction_cells).collect(),
+        RuleTable::PiiRules => return rules.pii_text().to_owned(),
     };
     let mut text = line(table.columns());
     for record in &records {

@@ -16,6 +16,7 @@ pub(super) fn read(document: &Value) -> (Rows, Vec<RuleError>) {
         actual_data_classifications: table(document, RuleTable::ActualDataClassifications, &mut errors),
         long_table_data_classifications: table(document, RuleTable::LongTableDataClassifications, &mut errors),
         column_restrictions: table(document, RuleTable::ColumnRestrictions, &mut errors),
+        pii_rules: table(document, RuleTable::PiiRules, &mut errors),
     };
     (rows, errors)
 }

@@ -1,4 +1,4 @@
-//! The rules: the rows of five tables, read from files or from a database, validated as one set.
+//! The rules: the rows of five tables and the text of `pii.toml`, read from files or from a database, validated as one set.
 //!
 //! A [`RuleSet`] exists only when everything in it holds; whoever has one need not check again. Nothing here reads a
 //! file or a database itself, and nothing is repaired: what is wrong is reported, all of it at once, and refused.
@@ -8,6 +8,7 @@ mod diff;
 mod error;
 mod files;
 mod json;
+mod pii;
 mod rows;
 mod table;
 
@@ -25,9 +26,17 @@ pub use rows::{
 pub use table::RuleTable;
 
 use crate::code::Code;
+use crate::pii::PiiRules;
 use crate::table::TableName;
 
-/// The rows of the five tables as they come, not yet validated. Serialised with the tables' names as keys.
+/// A row of `pii_rules`: the text of `pii.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PiiRow {
+    /// The text.
+    pub rules: String,
+}
+
+/// The rows of the tables as they come, not yet validated. Serialised with the tables' names as keys.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rows {
@@ -41,6 +50,8 @@ pub struct Rows {
     pub long_table_data_classifications: Vec<MetricRule>,
     /// What `hwc` does.
     pub column_restrictions: Vec<Restriction>,
+    /// How personal data is searched for: one row at most; none stands for the defaults.
+    pub pii_rules: Vec<PiiRow>,
 }
 
 /// All rules, validated. Equal sets compare equal however their rows were ordered.
@@ -51,24 +62,30 @@ pub struct RuleSet {
     sources: BTreeMap<String, SourceRule>,
     metrics: BTreeMap<(TableName, String), MetricRule>,
     restrictions: BTreeMap<(TableName, RestrictionKind, String), Restriction>,
+    pii: pii::PiiText,
 }
 
 impl RuleSet {
-    /// Reads the five files. Each must be there, if only with its header; other files that end in `.csv` are refused.
+    /// Reads the five CSV files and `pii.toml`. Each must be there, if only with its header, and `pii.toml` if only
+    /// empty, which stands for the defaults: everything known is searched for and redacted. Other files that end in
+    /// `.csv` are refused.
     pub fn parse(files: &[RuleFile<'_>]) -> Result<Self, RuleErrors> {
         files::parse(files)
     }
 
     /// Validates rows as a database holds them.
     pub fn from_rows(rows: Rows) -> Result<Self, RuleErrors> {
-        check::build(check::Placed::by_key(rows), Vec::new())
+        let mut errors = Vec::new();
+        let placed = check::Placed::by_key(rows, &mut errors);
+        check::build(placed, errors)
     }
 
-    /// Reads `{"export_tables": [{…}, …], …}`, the five tables as a database turns its rows into JSON. NULL counts
+    /// Reads `{"export_tables": [{…}, …], …}`, the tables as a database turns its rows into JSON. NULL counts
     /// as the column's default; columns that the contract does not know are ignored.
     pub fn from_json(document: &serde_json::Value) -> Result<Self, RuleErrors> {
-        let (rows, errors) = json::read(document);
-        check::build(check::Placed::by_key(rows), errors)
+        let (rows, mut errors) = json::read(document);
+        let placed = check::Placed::by_key(rows, &mut errors);
+        check::build(placed, errors)
     }
 
     /// The rows, in the order of their keys.
@@ -79,10 +96,26 @@ impl RuleSet {
             actual_data_classifications: self.sources.values().cloned().collect(),
             long_table_data_classifications: self.metrics.values().cloned().collect(),
             column_restrictions: self.restrictions.values().cloned().collect(),
+            pii_rules: Some(self.pii_text())
+                .filter(|text| !text.is_empty())
+                .map(|text| PiiRow { rules: text.to_owned() })
+                .into_iter()
+                .collect(),
         }
     }
 
-    /// One table as the text of its file, in the order of the keys; reading it again gives the same rows.
+    /// How personal data is searched for in values.
+    pub fn pii(&self) -> &PiiRules {
+        self.pii.rules()
+    }
+
+    /// The text of `pii.toml`; empty for the defaults.
+    pub fn pii_text(&self) -> &str {
+        self.pii.text()
+    }
+
+    /// One table as the text of its file, in the order of the keys; reading it again gives the same rows. For the PII
+    /// rules it is their own text.
     pub fn to_csv(&self, table: RuleTable) -> String {
         files::write(self, table)
     }

@@ -282,7 +282,7 @@ pub struct Restriction {
     /// Why this action is enough.
     #[serde(default)]
     pub reason: Option<String>,
-    /// The first day on which it no longer counts, and what it restricts is denied; `None`: it does not end.
+    /// The last day on which it counts; afterwards what it restricts is denied. `None`: it does not end.
     #[serde(default)]
     pub expires_at: Option<NaiveDate>,
 }

@@ -1,10 +1,10 @@
-//! The names and headers of the five tables. They are a promise: operators write SQL and files against them.
+//! The names and headers of the tables. They are a promise: operators write SQL and files against them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// One of the five tables that hold rules.
+/// One of the tables that hold rules: five with a row for each rule, and one that holds a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleTable {
@@ -18,10 +18,15 @@ pub enum RuleTable {
     LongTableDataClassifications,
     /// What `hwc` does.
     ColumnRestrictions,
+    /// How personal data is searched for: one row at most, with the text of `pii.toml`. None stands for the defaults.
+    PiiRules,
 }
 
 impl RuleTable {
-    /// All five, in the order in which they refer to each other.
+    /// The column of `pii_rules` that holds the text.
+    pub(super) const PII_COLUMN: &'static str = "rules";
+
+    /// The five whose files are CSV, in the order in which they refer to each other.
     pub const ALL: [RuleTable; 5] = [
         RuleTable::ExportTables,
         RuleTable::DataColumnClassification,
@@ -38,16 +43,23 @@ impl RuleTable {
             Self::ActualDataClassifications => "actual_data_classifications",
             Self::LongTableDataClassifications => "long_table_data_classifications",
             Self::ColumnRestrictions => "column_restrictions",
+            Self::PiiRules => "pii_rules",
         }
     }
 
-    /// The file that holds its rows: the name and `.csv`.
+    /// The file that holds its rows: the name and `.csv`, and `pii.toml` for the PII rules.
     pub fn file_name(self) -> String {
-        format!("{}.csv", self.name())
+        match self {
+            Self::PiiRules => "pii.toml".to_owned(),
+            other => format!("{}.csv", other.name()),
+        }
     }
 
     /// The table of a file of this name.
     pub fn of_file(file_name: &str) -> Option<Self> {
+        if file_name == Self::PiiRules.file_name() {
+            return Some(Self::PiiRules);
+        }
         let name = file_name.strip_suffix(".csv")?;
         Self::ALL.into_iter().find(|table| table.name() == name)
     }
@@ -85,6 +97,7 @@ impl RuleTable {
             Self::ColumnRestrictions => {
                 &["table_name", "kind", "name", "action", "params", "owner", "reason", "expires_at"]
             }
+            Self::PiiRules => &[Self::PII_COLUMN],
         }
     }
 }

@@ -30,7 +30,12 @@ fn text(name: &str) -> CatalogColumn {
 }
 
 fn compile(rules: &RuleSet, catalog: &[CatalogColumn]) -> Result<Policy, PolicyError> {
-    Policy::compile(rules, &"t".parse().unwrap(), catalog, PolicyContext { today: today(), tenant: "default" })
+    Policy::compile(
+        rules,
+        &"t".parse().unwrap(),
+        catalog,
+        PolicyContext { today: today(), tenant: "default", pseudonyms: true },
+    )
 }
 
 fn names(policy: &Policy) -> Vec<&str> {
@@ -63,10 +68,15 @@ fn columns_leave_by_their_code_and_kind() {
         (DataColumnClassification, "t,old,nr,data office,names of roads,2026-11-18"),
         (DataColumnClassification, "t,gone,nr,,,"),
         (DataColumnClassification, "t,denied_text,de,data office,no matter,2026-12-31"),
+        (DataColumnClassification, "t,picture,nr,,,"),
+        (DataColumnClassification, "t,sign,nr,data office,a fixed list,2026-12-31"),
+        (DataColumnClassification, "t,net,nr,data office,a fixed list,2026-11-18"),
+        (DataColumnClassification, "t,class,nr,,,"),
     ])
     .unwrap();
-    let json =
-        |name: &str| CatalogColumn { name: name.to_owned(), sql_type: "jsonb".to_owned(), kind: ColumnKind::Json };
+    let of =
+        |name: &str, sql_type: &str, kind| CatalogColumn { name: name.to_owned(), sql_type: sql_type.to_owned(), kind };
+    let json = |name: &str| of(name, "jsonb", ColumnKind::Json);
     let catalog = [
         number("id"),
         number("secret"),
@@ -80,28 +90,41 @@ fn columns_leave_by_their_code_and_kind() {
         json("other_doc"),
         number("at"),
         text("denied_text"),
+        of("picture", "bytea", ColumnKind::Binary),
+        of("sign", "bytea", ColumnKind::Binary),
+        of("net", "inet", ColumnKind::Other),
+        of("class", "road_class", ColumnKind::Enum),
     ];
     let policy = compile(&rules, &catalog).unwrap();
-    assert_eq!(names(&policy), ["id", "road", "attested_doc"]);
+    assert_eq!(names(&policy), ["id", "note", "road", "old", "doc", "attested_doc", "sign", "class"]);
+    let scanned: Vec<&str> = policy.columns.iter().filter(|c| c.scan).map(|c| c.name.as_str()).collect();
+    assert_eq!(scanned, ["note", "old", "doc"]);
     assert_eq!(policy.rows, Predicate::Always);
     let told: Vec<(&str, Outcome, &str)> =
         policy.decisions.iter().map(|d| (d.column.as_str(), d.outcome, d.rule.as_str())).collect();
-    let removal = "personal data removal is not available; attest the column exempt or leave it";
     assert_eq!(
         told,
         [
             ("id", Outcome::Exported, "data_column_classification: nr"),
             ("secret", Outcome::LeftOut, "data_column_classification: de"),
-            ("care", Outcome::LeftOut, "data_column_classification: hwc without a valid action"),
+            (
+                "care",
+                Outcome::LeftOut,
+                "data_column_classification: hwc without a valid action: column_restrictions has none for this column"
+            ),
             ("mixed", Outcome::LeftOut, "data_column_classification: mx, but the table has no source_column"),
-            ("note", Outcome::LeftOut, &format!("text without pii_exempt_*: {removal}")),
+            ("note", Outcome::Exported, "data_column_classification: nr; searched for personal data"),
             (
                 "road",
                 Outcome::Exported,
                 "data_column_classification: nr; exempt from personal data removal until 2026-11-19"
             ),
-            ("old", Outcome::LeftOut, &format!("pii_exempt_until 2026-11-18 has passed: {removal}")),
-            ("doc", Outcome::LeftOut, &format!("text without pii_exempt_*: {removal}")),
+            (
+                "old",
+                Outcome::Exported,
+                "data_column_classification: nr; pii_exempt_until 2026-11-18 has passed: searched for personal data"
+            ),
+            ("doc", Outcome::Exported, "data_column_classification: nr; searched for personal data"),
             (
                 "attested_doc",
                 Outcome::Exported,
@@ -110,6 +133,24 @@ fn columns_leave_by_their_code_and_kind() {
             ("other_doc", Outcome::LeftOut, "no classification"),
             ("at", Outcome::LeftOut, "no classification"),
             ("denied_text", Outcome::LeftOut, "data_column_classification: de"),
+            (
+                "picture",
+                Outcome::LeftOut,
+                "data_column_classification: nr, but a column of type bytea cannot be searched for personal data: \
+                 attest it exempt with pii_exempt_*, or leave it"
+            ),
+            (
+                "sign",
+                Outcome::Exported,
+                "data_column_classification: nr; exempt from personal data removal until 2026-12-31"
+            ),
+            (
+                "net",
+                Outcome::LeftOut,
+                "data_column_classification: nr, but pii_exempt_until 2026-11-18 has passed: a column of type inet \
+                 cannot be searched for personal data: attest it exempt with pii_exempt_*, or leave it"
+            ),
+            ("class", Outcome::Exported, "data_column_classification: nr"),
             ("gone", Outcome::LeftOut, "classified, but not in the warehouse"),
         ]
     );
@@ -129,7 +170,11 @@ fn mixed_columns_cut_rows_or_cells_by_the_source() {
     assert!(dropping.columns.iter().all(|column| column.cell == Predicate::Always));
     assert_eq!(dropping.decisions[1].outcome, Outcome::Restricted);
     let rules: Vec<&str> = dropping.row_rules.iter().map(|row| row.rule.as_str()).collect();
-    assert_eq!(rules, ["data_column_classification: 'speed' is mx: src in ('FUSION')"]);
+    assert_eq!(
+        rules,
+        ["data_column_classification: 'speed' is mx: src in ('FUSION'); source 'CITY' is hwc without a valid action: \
+          column_restrictions has none for this source"]
+    );
 
     let nulling = with("t,,,,,,,src,,,,null_cell,,,", &SOURCES);
     assert_eq!(nulling.rows, Predicate::Always);
@@ -178,7 +223,12 @@ fn tables_that_have_no_policy() {
     let id = (DataColumnClassification, "t,id,nr,,,");
     let table: TableName = "t".parse().unwrap();
     let tried = |lines: &[(RuleTable, &str)], catalog: &[CatalogColumn], tenant: &str| {
-        Policy::compile(&parse(lines).unwrap(), &table, catalog, PolicyContext { today: today(), tenant })
+        Policy::compile(
+            &parse(lines).unwrap(),
+            &table,
+            catalog,
+            PolicyContext { today: today(), tenant, pseudonyms: true },
+        )
     };
     let catalog = [number("id")];
     let listed = (ExportTables, "t,,,,,,,,,,,,,,");
@@ -215,7 +265,7 @@ fn tables_that_have_no_policy() {
 fn a_tenant_sees_its_own_rows() {
     let rules = parse(&[(ExportTables, "t,,,,,,,,,,owner,,,,"), (DataColumnClassification, "t,id,nr,,,")]).unwrap();
     for tenant in ["default", "acme"] {
-        let context = PolicyContext { today: today(), tenant };
+        let context = PolicyContext { today: today(), tenant, pseudonyms: true };
         let policy = Policy::compile(&rules, &"t".parse().unwrap(), &[number("id"), text("owner")], context).unwrap();
         assert_eq!(policy.rows, is_in("owner", &[tenant]));
         assert_eq!(names(&policy), ["id"]);
@@ -252,7 +302,7 @@ fn the_hash_follows_the_content_and_nothing_else() {
     let wider = [CatalogColumn { sql_type: "numeric".to_owned(), ..number("id") }, number("speed"), number("src")];
     assert_ne!(compile(&parse(&lines).unwrap(), &wider).unwrap().hash, policy.hash);
     // What manifests written by this version carry: a change of form is a decision, not an accident.
-    assert_eq!(policy.hash, "");
+    assert_eq!(policy.hash, "6a3aa6f65410c59b90c4ff0f887667aa8c079df83e0eb84cb515e467d61bd610");
     let again: Policy = serde_json::from_str(&serde_json::to_string(&policy).unwrap()).unwrap();
     assert_eq!(again, policy);
 }

@@ -1,8 +1,9 @@
 //! Rules from files and from rows: what is refused, where it is said to be, and that nothing changes on the way.
 
+use classification::pii::{Entity, Treatment};
 use classification::rules::{
-    ActionKind, ColumnRule, DeniedCell, ExportTable, FileFormat, MetricRule, Restriction, RestrictionKind, Rows,
-    RuleTable, SourceRule, TimeUnit, TypeProfile,
+    ActionKind, ColumnRule, DeniedCell, ExportTable, FileFormat, MetricRule, PiiRow, Restriction, RestrictionKind,
+    Rows, RuleTable, SourceRule, TimeUnit, TypeProfile,
 };
 use classification::{Code, RuleErrors, RuleFile, RuleSet, TableName};
 use proptest::prelude::*;
@@ -14,6 +15,11 @@ pub(crate) fn header(table: RuleTable) -> String {
 
 /// The rules in which these tables have these lines below their headers, and the others none.
 pub(crate) fn parse(lines: &[(RuleTable, &str)]) -> Result<RuleSet, RuleErrors> {
+    parse_with(lines, "")
+}
+
+/// The same with this `pii.toml`.
+pub(crate) fn parse_with(lines: &[(RuleTable, &str)], pii: &str) -> Result<RuleSet, RuleErrors> {
     let files: Vec<(String, String)> = RuleTable::ALL
         .into_iter()
         .map(|table| {
@@ -21,6 +27,7 @@ pub(crate) fn parse(lines: &[(RuleTable, &str)]) -> Result<RuleSet, RuleErrors> 
                 lines.iter().filter(|(of, _)| *of == table).map(|(_, line)| format!("{line}\n")).collect();
             (table.file_name(), format!("{}\n{below}", header(table)))
         })
+        .chain([("pii.toml".to_owned(), pii.to_owned())])
         .collect();
     let files: Vec<RuleFile<'_>> = files.iter().map(|(name, text)| RuleFile { name, text }).collect();
     RuleSet::parse(&files)
@@ -80,6 +87,9 @@ fn every_error_of_every_file_is_reported_with_its_line() {
         (ColumnRestrictions, "way,column,id4,drop,{},,,next week"),
         (ColumnRestrictions, "zone,metric,speed,drop,{},,,"),
         (ColumnRestrictions, "zone,source,HERE,drop,{},,,"),
+        (ColumnRestrictions, "way,column,id5,truncate,{},,,"),
+        (ColumnRestrictions, "way,column,id6,generalise,\"{\"\"round\"\": 19}\",,,"),
+        (ColumnRestrictions, "way,column,id7,pseudonym,\"{\"\"domain\"\": \"\" \"\"}\",,,"),
     ])
     .unwrap_err();
     told_in_order(
@@ -94,6 +104,9 @@ fn every_error_of_every_file_is_reported_with_its_line() {
             ("column_restrictions.csv:6", "'next week' is not a date"),
             ("column_restrictions.csv:7", "table 'zone' has no metric_column"),
             ("column_restrictions.csv:8", "table 'zone' has no source_column"),
+            ("column_restrictions.csv:9", "params of truncate: missing field `length`"),
+            ("column_restrictions.csv:10", "params of generalise: round is 19: write -18 to 18"),
+            ("column_restrictions.csv:11", "params of pseudonym: domain is blank"),
             ("data_column_classification.csv:2", "'public' is not a classification: write nr, mx, de or hwc"),
             ("data_column_classification.csv:3", "column_name is empty"),
             ("data_column_classification.csv:4", "an exemption names all three"),
@@ -133,6 +146,7 @@ fn told_in_order(messages: &[String], expected: &[(&str, &str)]) {
 fn headers_and_files() {
     let good: Vec<(String, String)> =
         RuleTable::ALL.into_iter().map(|table| (table.file_name(), format!("{}\n", header(table)))).collect();
+    let good: Vec<(String, String)> = good.into_iter().chain([("pii.toml".to_owned(), String::new())]).collect();
     let with = |name: &str, text: &str| {
         let mut files: Vec<RuleFile<'_>> = good.iter().map(|(name, text)| RuleFile { name, text }).collect();
         files.retain(|file| file.name != name);
@@ -173,8 +187,12 @@ fn headers_and_files() {
     assert!(errors[0].starts_with("export_table.csv: no table has this name"), "{errors:?}");
     with("README.md", "# the rules\n").unwrap();
     let missing = messages(&RuleSet::parse(&[]).unwrap_err());
-    assert_eq!(missing.len(), 5);
+    assert_eq!(missing.len(), 6);
     assert!(missing[0].starts_with("actual_data_classifications.csv: missing"), "{missing:?}");
+    assert!(missing[5].starts_with("pii.toml: missing; an empty one searches"), "{missing:?}");
+    with("Cargo.toml", "[package]\n").unwrap();
+    let with_mark = with("pii.toml", "\u{feff}[entities.PHONE]\r\nthreshold = 60\r\n").unwrap();
+    assert_eq!(with_mark.pii_text(), "[entities.PHONE]\r\nthreshold = 60\r\n");
     let twice: Vec<RuleFile<'_>> = good.iter().chain(&good[..1]).map(|(name, text)| RuleFile { name, text }).collect();
     assert_eq!(messages(&RuleSet::parse(&twice).unwrap_err()), ["export_tables.csv: given more than once"]);
 }
@@ -192,6 +210,7 @@ fn rows_of_a_database_are_held_to_the_same() {
         "long_table_data_classifications": [],
         "column_restrictions": [{"table_name": "ops.way", "kind": "source", "name": "HERE", "action": "null",
             "params": {}, "expires_at": "2027-01-31"}],
+        "pii_rules": [{"only_row": true, "rules": "[entities.PHONE]\naction = 'null'\n"}],
     });
     let rules = RuleSet::from_json(&document).unwrap();
     let way: TableName = "ops.way".parse().unwrap();
@@ -200,6 +219,7 @@ fn rows_of_a_database_are_held_to_the_same() {
     assert_eq!(rules.column(&way, "name").unwrap().exemption().unwrap().by, "data office");
     let restriction = rules.restriction(&way, RestrictionKind::Source, "HERE").unwrap();
     assert_eq!(restriction.expires_at.unwrap().to_string(), "2027-01-31");
+    assert_eq!(rules.pii().entity(Entity::Phone).action, Treatment::Null);
     assert_eq!(RuleSet::from_rows(rules.rows()).unwrap(), rules);
     assert_eq!(RuleSet::from_json(&serde_json::to_value(rules.rows()).unwrap()).unwrap(), rules);
 
@@ -209,17 +229,22 @@ fn rows_of_a_database_are_held_to_the_same() {
     wrong["actual_data_classifications"] = json!([{"source": "HERE"}, {"source": "HERE"}]);
     wrong["export_tables"][0]["source_column"] = json!("");
     wrong["long_table_data_classifications"] = json!(null);
+    wrong["column_restrictions"][0]["params"] = json!({"length": 3});
+    wrong["pii_rules"] = json!([{"rules": "\n[entities.CARD]\n[entities.PHONE]\nthreshold = 101"}, {"rules": ""}]);
     let errors = messages(&RuleSet::from_json(&wrong).unwrap_err());
     for (error, words) in errors.iter().zip([
+        "pii_rules:3: threshold of PHONE is 101",
         "export_tables ops.way: source_column is empty",
         "data_column_classification ops.way id: unknown variant `secret`",
         "data_column_classification ops.way name: an exemption names all three",
         "actual_data_classifications HERE: HERE was given before",
         "long_table_data_classifications (all rows): missing, or not a list",
+        "column_restrictions ops.way source HERE: params of null: unknown field `length`",
+        "pii_rules (all rows): more than one row",
     ]) {
         assert!(error.starts_with(words), "{error} is not '{words}'");
     }
-    assert_eq!(errors.len(), 5, "{errors:?}");
+    assert_eq!(errors.len(), 8, "{errors:?}");
 }
 
 #[test]
@@ -268,14 +293,11 @@ fn what_holds_but_is_probably_not_meant_is_noted() {
         (LongTableDataClassifications, "m,speed,mx"),
         (LongTableDataClassifications, "gone,speed,nr"),
         (ColumnRestrictions, "m,column,value,drop,{},,,"),
-        (ColumnRestrictions, "m,column,care,truncate,{},,,"),
     ])
     .unwrap();
     assert_eq!(
         rules.notes(),
         [
-            "column_restrictions m column care: does not count, so what is hwc is denied: params of truncate: missing \
-             field `length`",
             "column_restrictions m column value: has no effect, because the column is 'mx' and not 'hwc'",
             "actual_data_classifications HERE: 'mx' for a source counts as 'de'",
             "long_table_data_classifications gone speed: export_tables lacks the table",
@@ -283,6 +305,10 @@ fn what_holds_but_is_probably_not_meant_is_noted() {
             "data_column_classification m value: 'mx' counts as 'de', because the table has no source_column",
         ]
     );
+}
+
+fn every_table() -> impl Iterator<Item = RuleTable> {
+    RuleTable::ALL.into_iter().chain([RuleTable::PiiRules])
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -354,11 +380,22 @@ fn column_rule() -> impl Strategy<Value = ColumnRule> {
 }
 
 fn restriction() -> impl Strategy<Value = Restriction> {
-    let words = (prop::sample::select(RestrictionKind::ALL), prop::sample::select(ActionKind::ALL));
-    let params = prop::collection::btree_map("[a-z]{1,3}", -5_i32..5, 0..3).prop_map(|params| json!(params));
+    let action = prop_oneof![
+        prop::sample::select(vec![ActionKind::Drop, ActionKind::Null, ActionKind::Redact, ActionKind::MaskLast4])
+            .prop_map(|action| (action, json!({}))),
+        ("[a-z,\" ]{0,4}x", any::<bool>()).prop_map(|(domain, per_day)| {
+            let params = if per_day { json!({"domain": domain, "per": "day"}) } else { json!({"domain": domain}) };
+            (ActionKind::Pseudonym, params)
+        }),
+        (-18..=18_i8).prop_map(|round| (ActionKind::Generalise, json!({"round": round}))),
+        (0..=32_u8, 0..=128_u8)
+            .prop_map(|(v4, v6)| (ActionKind::Generalise, json!({"network_prefix": {"v4": v4, "v6": v6}}))),
+        any::<u32>().prop_map(|length| (ActionKind::Truncate, json!({"length": length}))),
+    ];
+    let kind = prop::sample::select(RestrictionKind::ALL);
     let expires = prop::option::of(day());
-    (table_name(), name(), words, params, prop::option::of("[a-z,]{0,3}x"), expires).prop_map(
-        |(table_name, name, (kind, action), params, owner, expires_at)| Restriction {
+    (table_name(), name(), kind, action, prop::option::of("[a-z,]{0,3}x"), expires).prop_map(
+        |(table_name, name, kind, (action, params), owner, expires_at)| Restriction {
             table_name,
             kind,
             name,
@@ -371,6 +408,12 @@ fn restriction() -> impl Strategy<Value = Restriction> {
     )
 }
 
+fn pii_text() -> impl Strategy<Value = String> {
+    let entity = prop::sample::select(Entity::DETECTED.to_vec());
+    (entity, 0..=100_u8, "[a-z# \"é]{0,8}")
+        .prop_map(|(entity, threshold, said)| format!("# {said}\r\n[entities.{entity}]\nthreshold = {threshold}\n"))
+}
+
 /// Valid rules: of rows with one key the first stays, and what a table contradicts goes.
 fn rules() -> impl Strategy<Value = RuleSet> {
     let metric = (table_name(), name(), code());
@@ -380,8 +423,9 @@ fn rules() -> impl Strategy<Value = RuleSet> {
         prop::collection::btree_map(name(), code(), 0..4),
         prop::collection::vec(metric, 0..4),
         prop::collection::vec(restriction(), 0..4),
+        prop::option::of(pii_text()),
     )
-        .prop_map(|(tables, columns, sources, metrics, restrictions)| {
+        .prop_map(|(tables, columns, sources, metrics, restrictions, pii)| {
             let mut rows = Rows { export_tables: tables, data_column_classification: columns, ..Rows::default() };
             rows.actual_data_classifications =
                 sources.into_iter().map(|(source, classification)| SourceRule { source, classification }).collect();
@@ -390,6 +434,7 @@ fn rules() -> impl Strategy<Value = RuleSet> {
                 .map(|(table_name, metric_name, classification)| MetricRule { table_name, metric_name, classification })
                 .collect();
             rows.column_restrictions = restrictions;
+            rows.pii_rules = pii.map(|rules| PiiRow { rules }).into_iter().collect();
             rows.export_tables.sort_by(|a, b| a.table_name.cmp(&b.table_name));
             rows.export_tables.dedup_by(|a, b| a.table_name == b.table_name);
             let key = |rule: &ColumnRule| (rule.table_name.clone(), rule.column_name.clone());
@@ -419,7 +464,7 @@ proptest! {
     #[test]
     fn written_and_read_again_nothing_has_changed(rules in rules()) {
         let files: Vec<(String, String)> =
-            RuleTable::ALL.into_iter().map(|table| (table.file_name(), rules.to_csv(table))).collect();
+            every_table().map(|table| (table.file_name(), rules.to_csv(table))).collect();
         let files: Vec<RuleFile<'_>> = files.iter().map(|(name, text)| RuleFile { name, text }).collect();
         let again = RuleSet::parse(&files);
         prop_assert_eq!(again.as_ref().map_err(ToString::to_string), Ok(&rules));
@@ -430,7 +475,7 @@ proptest! {
     fn a_difference_applied_gives_the_new_rules(old in rules(), new in rules()) {
         let mut rows: Vec<(RuleTable, serde_json::Value)> = Vec::new();
         let old_json = serde_json::to_value(old.rows()).unwrap();
-        for table in RuleTable::ALL {
+        for table in every_table() {
             rows.extend(old_json[table.name()].as_array().unwrap().iter().map(|row| (table, row.clone())));
         }
         for change in old.diff(&new) {
@@ -441,7 +486,7 @@ proptest! {
             rows.extend(change.after.map(|after| (change.table, after)));
         }
         let mut document = json!({});
-        for table in RuleTable::ALL {
+        for table in every_table() {
             document[table.name()] = rows.iter().filter(|(of, _)| *of == table).map(|(_, row)| row.clone()).collect();
         }
         prop_assert_eq!(RuleSet::from_json(&document).unwrap(), new);
@@ -449,7 +494,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_panic(text in "[a-z,\"\r\n\u{feff}{}.\\PC]{0,80}") {
-        for table in RuleTable::ALL {
+        for table in every_table() {
             let with_header = format!("{}\n{text}", header(table));
             for text in [&text, &with_header] {
                 let _ = RuleSet::parse(&[RuleFile { name: &table.file_name(), text }]);
