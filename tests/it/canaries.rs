@@ -37,7 +37,9 @@ async fn no_secret_and_no_value_is_written_anywhere() {
     );
     sqlx::raw_sql(sqlx::AssertSqlSafe(spoil)).execute(&platform.warehouse).await.unwrap();
     sqlx::raw_sql(
-        "INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr', 'test', 'numbers', '2099-12-31'), ('cctv', 'until', 'nr'), ('incident', 'shown', 'nr')",
+        "INSERT INTO data_column_classification VALUES
+             ('vms', 'reach', 'nr', 'test', 'numbers', '2099-12-31'), ('cctv', 'until', 'nr', NULL, NULL, NULL),
+             ('incident', 'shown', 'nr', NULL, NULL, NULL)",
     )
     .execute(&platform.metadata)
     .await

@@ -186,10 +186,12 @@ async fn export_works_its_own_request_and_says_how_it_went() {
     assert!(err.contains("driver_registry") && err.contains("TABLE_NOT_OFFERED"), "{err}");
 
     sqlx::raw_sql("ALTER TABLE vms ADD COLUMN reach int4range").execute(&platform.warehouse).await.unwrap();
-    sqlx::raw_sql("INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr')")
-        .execute(&platform.metadata)
-        .await
-        .unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr', 'test', 'numbers', '2099-12-31')",
+    )
+    .execute(&platform.metadata)
+    .await
+    .unwrap();
     let (code, out, _) =
         run(platform.program(&[&["export"], &range[..], &["--table", "vms", "--table", "way"]].concat())).await;
     assert_eq!(code, 1, "{out}");

@@ -1,19 +1,17 @@
-//! Policies: what they let leave, compared with the engine cell by cell.
+//! Policies: what they let leave.
 
-use std::collections::BTreeSet;
+mod care;
+mod laws;
+mod table;
 
 use chrono::NaiveDate;
-use classification::engine::{MetricAsk, Verdict, decide};
+use classification::rules::RuleTable;
 use classification::rules::RuleTable::{
     ActualDataClassifications, DataColumnClassification, ExportTables, LongTableDataClassifications,
 };
-use classification::rules::{ColumnRule, Rows};
-use classification::rules::{DeniedCell, ExportTable, MetricRule, RuleTable, SourceRule};
 use classification::{
-    CatalogColumn, Code, ColumnKind, Outcome, Policy, PolicyContext, PolicyError, Predicate, RuleSet, TableName,
-    unclassified,
+    CatalogColumn, ColumnKind, Outcome, Policy, PolicyContext, PolicyError, Predicate, RuleSet, TableName, unclassified,
 };
-use proptest::prelude::*;
 
 use crate::rules::parse;
 
@@ -305,151 +303,4 @@ fn the_hash_follows_the_content_and_nothing_else() {
     assert_eq!(policy.hash, "6a3aa6f65410c59b90c4ff0f887667aa8c079df83e0eb84cb515e467d61bd610");
     let again: Policy = serde_json::from_str(&serde_json::to_string(&policy).unwrap()).unwrap();
     assert_eq!(again, policy);
-}
-
-fn predicate() -> impl Strategy<Value = Predicate> {
-    let leaf = prop_oneof![
-        Just(Predicate::Always),
-        Just(Predicate::Never),
-        ("[ab]", prop::collection::btree_set("[xy]", 0..3))
-            .prop_map(|(column, values)| Predicate::In { column, values }),
-    ];
-    leaf.prop_recursive(3, 20, 4, |inner| {
-        prop_oneof![
-            prop::collection::vec(inner.clone(), 0..4).prop_map(Predicate::All),
-            prop::collection::vec(inner, 0..4).prop_map(Predicate::Any),
-        ]
-    })
-}
-
-/// Random rules of a table with every role, over few names so that they meet.
-fn rules() -> impl Strategy<Value = RuleSet> {
-    let code = || prop::sample::select(vec![Code::Nr, Code::Nr, Code::Mx, Code::De, Code::Hwc]);
-    let some = |names: &[&str]| {
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        prop::collection::btree_map(prop::sample::select(names), code(), 0..4)
-    };
-    let table = (any::<bool>(), any::<bool>(), any::<bool>());
-    let columns = some(&["id", "value", "speed", "metric", "src"]);
-    (table, columns, some(&["A", "B", "C"]), some(&["m1", "m2", "m3"])).prop_map(
-        |((sourced, long, nulling), columns, sources, metrics)| {
-            let table_name: TableName = "t".parse().unwrap();
-            let mut row = ExportTable::new(table_name.clone());
-            row.source_column = sourced.then(|| "src".to_owned());
-            row.metric_column = long.then(|| "metric".to_owned());
-            row.value_column = long.then(|| "value".to_owned());
-            row.denied_cell = if nulling { DeniedCell::NullCell } else { DeniedCell::DropRow };
-            let mut rows = Rows { export_tables: vec![row], ..Rows::default() };
-            let rule = |(column_name, classification)| ColumnRule {
-                table_name: table_name.clone(),
-                column_name,
-                classification,
-                pii_exempt_by: None,
-                pii_exempt_reason: None,
-                pii_exempt_until: None,
-            };
-            rows.data_column_classification = columns.into_iter().map(rule).collect();
-            rows.actual_data_classifications =
-                sources.into_iter().map(|(source, classification)| SourceRule { source, classification }).collect();
-            let rule = |(metric_name, classification)| MetricRule {
-                table_name: table_name.clone(),
-                metric_name,
-                classification,
-            };
-            rows.long_table_data_classifications = metrics.into_iter().map(rule).filter(|_| long).collect();
-            RuleSet::from_rows(rows).unwrap()
-        },
-    )
-}
-
-proptest! {
-    #[test]
-    fn the_normal_form_says_the_same(predicate in predicate(), a in prop::option::of("[xyz]"), b in prop::option::of("[xyz]")) {
-        let value = |column: &str| if column == "a" { a.as_deref() } else { b.as_deref() };
-        let normal = predicate.clone().normalised();
-        prop_assert_eq!(normal.admits(&value), predicate.admits(&value));
-        prop_assert_eq!(normal.clone().normalised(), normal);
-    }
-
-    #[test]
-    fn what_leaves_is_what_the_engine_passes(rules in rules()) {
-        let table: TableName = "t".parse().unwrap();
-        let catalog: Vec<CatalogColumn> = ["id", "value", "speed", "metric", "src"].into_iter().map(number).collect();
-        let row = rules.table(&table).unwrap().clone();
-        let policy = match compile(&rules, &catalog) {
-            Ok(policy) => policy,
-            Err(PolicyError::NothingExportable { .. }) => return Ok(()),
-            Err(other) => return Err(TestCaseError::fail(other.to_string())),
-        };
-        let names: BTreeSet<&str> = names(&policy).into_iter().collect();
-        let code = |column: &str| rules.column(&table, column).map(|rule| rule.classification);
-        for column in &catalog {
-            if !matches!(code(&column.name), Some(Code::Nr | Code::Mx)) {
-                prop_assert!(!names.contains(column.name.as_str()), "{} leaves", column.name);
-            }
-        }
-        for metric in [None, Some("m1"), Some("m2"), Some("m3"), Some("unheard")] {
-            for source in [None, Some("A"), Some("B"), Some("C"), Some("unheard"), Some("A ")] {
-                let value = |column: &str| match column {
-                    "metric" => metric,
-                    "src" => source,
-                    _ => None,
-                };
-                let source_code = if row.source_column.is_some() { source.and_then(|source| rules.source(source)) } else { None };
-                let metric_ask = if row.metric_column.is_some() {
-                    MetricAsk::Metric(metric.and_then(|metric| rules.metric(&table, metric)))
-                } else {
-                    MetricAsk::NotAsked
-                };
-                let denied_metric = decide(Some(Code::Nr), metric_ask, source_code) != Verdict::Pass;
-                let denied_cell = |column: &str| decide(code(column), MetricAsk::NotAsked, source_code) != Verdict::Pass;
-                let dropped = denied_metric
-                    || (row.denied_cell == DeniedCell::DropRow && names.iter().any(|column| denied_cell(column)));
-                prop_assert_eq!(policy.rows.admits(&value), !dropped, "row {:?} {:?}: {}", metric, source, policy.rows);
-                if dropped {
-                    continue;
-                }
-                for column in &policy.columns {
-                    let ask = if row.value_column.as_ref() == Some(&column.name) { metric_ask } else { MetricAsk::NotAsked };
-                    let passes = decide(code(&column.name), ask, source_code) == Verdict::Pass;
-                    prop_assert_eq!(column.cell.admits(&value), passes, "cell {} {:?} {:?}", column.name, metric, source);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_stricter_code_lets_nothing_more_leave(rules in rules(), which in any::<prop::sample::Index>()) {
-        let catalog: Vec<CatalogColumn> = ["id", "value", "speed", "metric", "src"].into_iter().map(number).collect();
-        let leaving = |rules: &RuleSet| -> BTreeSet<(String, &str, &str)> {
-            let mut cells = BTreeSet::new();
-            let Ok(policy) = compile(rules, &catalog) else { return cells };
-            for metric in ["m1", "m2", "m3", "unheard"] {
-                for source in ["A", "B", "C", "unheard"] {
-                    let value = |column: &str| match column {
-                        "metric" => Some(metric),
-                        "src" => Some(source),
-                        _ => None,
-                    };
-                    let kept = policy.columns.iter().filter(|column| policy.rows.admits(&value) && column.cell.admits(&value));
-                    cells.extend(kept.map(|column| (column.name.clone(), metric, source)));
-                }
-            }
-            cells
-        };
-        // Sources and metrics: what a column's stricter code takes away may have been what dropped the rows.
-        let mut rows = rules.rows();
-        let (sources, metrics) = (rows.actual_data_classifications.len(), rows.long_table_data_classifications.len());
-        if sources + metrics == 0 {
-            return Ok(());
-        }
-        let which = which.index(sources + metrics);
-        if which < sources {
-            rows.actual_data_classifications[which].classification = Code::De;
-        } else {
-            rows.long_table_data_classifications[which - sources].classification = Code::De;
-        }
-        let stricter = RuleSet::from_rows(rows).unwrap();
-        prop_assert!(leaving(&stricter).is_subset(&leaving(&rules)));
-    }
 }
