@@ -88,6 +88,10 @@ codes! {
     StorageDenied = "STORAGE_DENIED", retryable: false;
     /// The bucket does not exist.
     BucketNotFound = "BUCKET_NOT_FOUND", retryable: false;
+    /// The warehouse sent a row or a cell that the policy does not let through; nothing was published.
+    PolicyBreach = "POLICY_BREACH", retryable: false;
+    /// The policy asks for pseudonyms, and the process has no key for them.
+    PseudonymKeyMissing = "PSEUDONYM_KEY_MISSING", retryable: false;
     /// The staged files are not what the policy and the plan say they must be; nothing was published.
     GateRefused = "GATE_REFUSED", retryable: false;
     /// A manifest with other content exists already where this one belongs.

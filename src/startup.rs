@@ -228,6 +228,7 @@ impl Services {
             warehouse: Arc::new(warehouse),
             store: Arc::clone(&self.store),
             layout: Layout::new(&settings.env),
+            pseudonyms: None,
             settings: PipelineSettings {
                 concurrent_partitions: settings.max_concurrent_partitions,
                 partition_target_bytes: settings.partition_target_bytes,

@@ -9,6 +9,7 @@ pub mod heartbeat;
 pub mod model;
 pub mod queue;
 mod range;
+mod report;
 pub mod requests;
 mod sweep;
 mod view;
@@ -23,5 +24,6 @@ pub use queue::{
     Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
     StagedPartition, TableFate, TableTask,
 };
+pub use report::FileReport;
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
 pub use sweep::Leftover;

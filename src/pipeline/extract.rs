@@ -1,11 +1,10 @@
 //! One partition, from the warehouse to a staged object.
 //!
 //! Reading, encoding and uploading run side by side with a batch or two and a part or two between them, so the store's
-//! pace reaches the warehouse's socket. Encoding has a thread of its own. Nothing touches a disk.
+//! pace reaches the warehouse's socket. Protecting and encoding have a thread of their own. Nothing touches a disk.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -14,10 +13,11 @@ use tokio::sync::mpsc;
 use super::encode::Encoder;
 use super::encode::parquet::{ParquetEncoder, ParquetOptions};
 use super::plan::TablePlan;
+use super::protect::Protection;
 use super::upload::{Parts, upload};
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{PartitionTask, StagedObject};
+use crate::jobs::{FileReport, PartitionTask, StagedObject};
 use crate::storage::{ObjectKey, UploadId};
 use crate::warehouse::{BatchStream, ScanContext, ScanSpec};
 
@@ -37,6 +37,7 @@ struct EncodedFile {
     rows: u64,
     size: u64,
     sha256: String,
+    report: FileReport,
 }
 
 /// Extracts one partition into an object of its own. Rows are counted into `rows` as they are read.
@@ -54,6 +55,8 @@ pub(super) async fn extract(
         first_row_timeout: pipeline.settings.first_row_timeout,
     };
     let stream = pipeline.warehouse.scan(&scan, &context).await?;
+    // A policy that cannot be carried out fails here, before there is anything that could leave.
+    let protection = Protection::compile(&plan.policy, &scan, &stream.schema(), pipeline.pseudonyms.as_ref())?;
 
     let key = pipeline.layout.staging(task.job, &task.table, task.id, task.epoch);
     let key = ObjectKey::new(key)?;
@@ -61,7 +64,7 @@ pub(super) async fn extract(
     let id = pipeline.store.create_multipart(&key, "application/vnd.apache.parquet").await?;
     pipeline.queue.record_upload(task, key.as_str(), &id.0).await.map_err(stopped)?;
 
-    let done = transfer(pipeline, task, &plan, &scan, stream, rows, &key, &id).await;
+    let done = transfer(pipeline, task, metadata(task, &plan, &scan), protection, stream, rows, &key, &id).await;
     if done.is_err() {
         // Clean-up would do it too, later; a store that is away makes no difference to the failure.
         let _ = pipeline.store.abort_multipart(&key, &id).await;
@@ -76,19 +79,17 @@ pub(super) async fn extract(
 async fn transfer(
     pipeline: &Pipeline,
     task: &PartitionTask,
-    plan: &TablePlan,
-    scan: &ScanSpec,
+    metadata: Vec<(String, String)>,
+    protection: Protection,
     stream: Box<dyn BatchStream>,
     rows: &AtomicI64,
     key: &ObjectKey,
     id: &UploadId,
 ) -> Result<StagedObject, Stopped> {
-    let schema = stream.schema();
     let (feed, fed) = mpsc::channel(BATCHES_WAITING);
     let (ready, parts) = mpsc::channel(PARTS_WAITING);
-    let metadata = metadata(task, plan, scan);
     let encoding = async {
-        tokio::task::spawn_blocking(move || encode(schema, metadata, fed, ready))
+        tokio::task::spawn_blocking(move || encode(protection, metadata, fed, ready))
             .await
             .map_err(|_| Failure::new(ErrorCode::Internal, "encoding stopped unexpectedly"))?
     };
@@ -100,13 +101,30 @@ async fn transfer(
     let uploaded = uploaded?;
     let encoded = encoded?.ok_or_else(|| Failure::new(ErrorCode::Internal, "encoding ended before its input"))?;
     let meta = pipeline.store.complete_multipart(key, id, &uploaded, encoded.size).await?;
+    count_protection(task, &encoded.report);
     Ok(StagedObject {
         staging_key: key.to_string(),
         rows: count(encoded.rows)?,
         bytes: count(encoded.size)?,
         sha256: encoded.sha256,
         etag: meta.etag,
+        report: encoded.report,
     })
+}
+
+/// Counts what protection did: by table, column and entity, never by value.
+fn count_protection(task: &PartitionTask, report: &FileReport) {
+    let table = task.table.to_string();
+    for (column, entities) in &report.removed {
+        for (entity, &count) in entities {
+            let labels = [("table", table.clone()), ("column", column.clone()), ("entity", entity.clone())];
+            metrics::counter!("exporter_pii_removed_total", &labels).increment(count);
+        }
+    }
+    for (column, &count) in &report.actions {
+        let labels = [("table", table.clone()), ("column", column.clone())];
+        metrics::counter!("exporter_values_restricted_total", &labels).increment(count);
+    }
 }
 
 fn count(value: u64) -> Result<i64, Failure> {
@@ -127,15 +145,15 @@ async fn read(mut stream: Box<dyn BatchStream>, feed: mpsc::Sender<Feed>, rows: 
     Ok(())
 }
 
-/// Encodes what it is fed. `None` when the input fell silent or nobody takes the parts: somebody else knows why.
+/// Protects and encodes what it is fed. `None` when the input fell silent or nobody takes the parts: somebody else knows why.
 fn encode(
-    schema: SchemaRef,
+    mut protection: Protection,
     metadata: Vec<(String, String)>,
     mut fed: mpsc::Receiver<Feed>,
     ready: mpsc::Sender<Bytes>,
 ) -> Result<Option<EncodedFile>, Failure> {
     let options = ParquetOptions { metadata, ..ParquetOptions::default() };
-    let mut encoder: Box<dyn Encoder> = Box::new(ParquetEncoder::new(schema, options)?);
+    let mut encoder: Box<dyn Encoder> = Box::new(ParquetEncoder::new(protection.schema(), options)?);
     let mut parts = Parts::new(ready);
     let mut hash = Sha256::new();
     let mut push = |bytes: Vec<Bytes>, parts: &mut Parts| {
@@ -147,7 +165,7 @@ fn encode(
     loop {
         match fed.blocking_recv() {
             Some(Feed::Batch(batch)) => {
-                encoder.write(&batch)?;
+                encoder.write(&protection.apply(&batch)?)?;
                 if push(encoder.drain(), &mut parts).is_err() {
                     return Ok(None);
                 }
@@ -160,7 +178,8 @@ fn encode(
     if push(tail.bytes, &mut parts).is_err() || parts.finish().is_err() {
         return Ok(None);
     }
-    Ok(Some(EncodedFile { rows: tail.rows, size: tail.size, sha256: hex(&hash.finalize()) }))
+    let (sha256, report) = (hex(&hash.finalize()), protection.report());
+    Ok(Some(EncodedFile { rows: tail.rows, size: tail.size, sha256, report }))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,7 +1,7 @@
 //! The run of an export, in the order of its stages:
 //!
 //! ```text
-//! plan ─► extract ─► encode ─► upload ─► publish
+//! plan ─► extract ─► protect ─► encode ─► upload ─► publish
 //! ```
 //!
 //! A worker claims from the queue and walks these stages. The stages know the traits of the warehouse and the store,
@@ -11,12 +11,15 @@ pub mod encode;
 mod extract;
 mod layout;
 mod plan;
+pub mod protect;
 mod publish;
 mod upload;
 mod worker;
 
 use std::sync::Arc;
 use std::time::Duration;
+
+use classification::actions::Pseudonymiser;
 
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{Queue, QueueError, Retry};
@@ -42,6 +45,9 @@ pub struct Pipeline {
     pub store: Arc<dyn ObjectStore>,
     /// Names of objects.
     pub layout: Layout,
+    /// Makes pseudonyms; `None` in a process that was given no key, where a policy that asks for them fails. Planning
+    /// reads from it whether there is one.
+    pub pseudonyms: Option<Pseudonymiser>,
     /// How it is done.
     pub settings: PipelineSettings,
 }
@@ -110,6 +116,8 @@ impl PipelineSettings {
             | ErrorCode::RulesInvalid
             | ErrorCode::NothingExportable
             | ErrorCode::NoTables
+            | ErrorCode::PolicyBreach
+            | ErrorCode::PseudonymKeyMissing
             | ErrorCode::GateRefused
             | ErrorCode::ManifestConflict
             | ErrorCode::BucketNotFound => Retry::Never,

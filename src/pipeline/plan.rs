@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Pipeline;
+use super::protect::guards;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::Rules;
@@ -127,6 +128,7 @@ async fn plan_table(
         columns: policy.columns.clone(),
         rows: policy.rows.clone(),
         slice: Some(slice.clone()),
+        guards: guards(&policy, Some(&slice))?,
     };
     let estimate = pipeline.warehouse.estimate(&whole).await?;
     let bytes = estimate.rows * estimate.row_bytes;

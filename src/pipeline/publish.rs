@@ -4,6 +4,7 @@
 //! written last and once: before it there is nothing to download, and a finalizer that died at any step is repeated
 //! with the same bytes.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -17,7 +18,7 @@ use super::extract::POLICY_HASH;
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{PublishedFile, StagedPartition, TableTask};
+use crate::jobs::{FileReport, PublishedFile, StagedPartition, TableTask};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 use crate::warehouse::ScanSpec;
 
@@ -115,6 +116,12 @@ pub struct ExportInfo {
     pub policy_hash: String,
     /// Column by column: what was decided, and by which rule.
     pub decisions: Vec<Decision>,
+    /// Findings of personal data that were removed, by column and entity.
+    #[serde(default)]
+    pub removed: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Values that a restriction was carried out on, by column.
+    #[serde(default)]
+    pub actions: BTreeMap<String, u64>,
     /// `snapshot` when all files show one moment of the warehouse, `predicate` when only their conditions agree.
     pub consistency: String,
     /// The manifest that this one takes the place of.
@@ -242,6 +249,8 @@ fn manifest(bucket: &str, task: &TableTask, plan: &TablePlan, files: &[Published
             column_type: ManifestType { base: base.clone() },
         })
         .collect();
+    let mut report = FileReport::default();
+    task.staged.iter().for_each(|staged| report.add(&staged.report));
     Ok(Manifest {
         entries,
         schema: ManifestSchema { elements },
@@ -256,6 +265,8 @@ fn manifest(bucket: &str, task: &TableTask, plan: &TablePlan, files: &[Published
             window: [instant(plan.window.start), instant(plan.window.end)],
             policy_hash: plan.policy.hash.clone(),
             decisions: plan.policy.decisions.clone(),
+            removed: report.removed,
+            actions: report.actions,
             consistency: "predicate".to_owned(),
             supersedes: None,
         },

@@ -9,7 +9,7 @@ pub mod postgres;
 use std::fmt;
 use std::time::Duration;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -66,7 +66,28 @@ pub struct TimeSlice {
     pub end: DateTime<Utc>,
 }
 
-/// One scan: named columns of one table, for the rows of a time slice that meet a predicate.
+/// What is read beside the columns, to decide in the process what the query has decided. It is never exported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guard {
+    /// A column as the text that predicates compare: `Utf8`.
+    Text(String),
+    /// The day of the row's time in the slice's zone: `Date32`.
+    Day,
+}
+
+impl Guard {
+    /// Its field in every batch. The name holds a NUL, which no column's name can.
+    pub fn field(&self) -> Field {
+        match self {
+            Self::Text(column) => Field::new(format!("\0text of {column}"), DataType::Utf8, true),
+            Self::Day => Field::new("\0day", DataType::Date32, true),
+        }
+    }
+}
+
+/// One scan: named columns of one table, for the rows of a time slice that meet a predicate. Batches have the
+/// columns, then the guards, both in this order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScanSpec {
     /// The table.
@@ -77,6 +98,9 @@ pub struct ScanSpec {
     pub rows: Predicate,
     /// The time range; `None` for a table that is exported whole.
     pub slice: Option<TimeSlice>,
+    /// What is read beside the columns.
+    #[serde(default)]
+    pub guards: Vec<Guard>,
 }
 
 /// What the warehouse expects of a scan, from its statistics.

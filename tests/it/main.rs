@@ -30,6 +30,7 @@ mod local_postgres;
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;
+mod protect;
 mod queue;
 mod readme;
 mod sample_warehouse;

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::jobs::{
-    Claim, ExportFormat, Heartbeat, JobId, JobState, NewRequest, PlanTask, PlannedTable, PublishedFile, Queue,
-    QueueError, QueueSettings, Requests, Retry, StagedObject, TableFate, TableState, Tenant,
+    Claim, ExportFormat, FileReport, Heartbeat, JobId, JobState, NewRequest, PlanTask, PlannedTable, PublishedFile,
+    Queue, QueueError, QueueSettings, Requests, Retry, StagedObject, TableFate, TableState, Tenant,
 };
 use serde_json::json;
 use sqlx::postgres::PgPool;
@@ -50,7 +50,15 @@ async fn plan(queue: &Queue, tables: &[(&str, usize)]) -> PlanTask {
 }
 
 fn staged(name: &str) -> StagedObject {
-    StagedObject { staging_key: name.to_owned(), rows: 10, bytes: 100, sha256: "0".repeat(64), etag: "e".to_owned() }
+    let report = FileReport::default();
+    StagedObject {
+        staging_key: name.to_owned(),
+        rows: 10,
+        bytes: 100,
+        sha256: "0".repeat(64),
+        etag: "e".to_owned(),
+        report,
+    }
 }
 
 fn files() -> Vec<PublishedFile> {

@@ -17,7 +17,7 @@ use serde_json::Value;
 use crate::policy::ColumnKind;
 use crate::rules::ActionKind;
 
-pub use number::{round_decimal, round_float, round_integer};
+pub use number::{round_decimal, round_float, round_integer, round_number_text};
 pub use place::{network_prefix, round_wkt};
 pub use pseudonym::{KeyTooShort, Pseudonymiser, SHORTEST_KEY};
 pub use text::{TextColumn, mask_last4, truncate};

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::{Queue, QueueError};
 use crate::jobs::model::{JobId, JobKind, Tenant, Window};
+use crate::jobs::report::FileReport;
 
 /// A job to plan.
 #[derive(Debug, Clone)]
@@ -85,6 +86,9 @@ pub struct StagedPartition {
     pub sha256: String,
     /// As the store gave it.
     pub etag: String,
+    /// What was done to its values.
+    #[sqlx(json)]
+    pub report: FileReport,
 }
 
 impl Queue {

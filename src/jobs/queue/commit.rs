@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Claim, PartitionTask, PlanTask, Queue, QueueError, Retry, TableTask};
 use crate::error::Failure;
 use crate::jobs::model::{JobId, PublishedFile};
+use crate::jobs::report::FileReport;
 
 /// What a worker has staged and wants to commit.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub struct StagedObject {
     pub sha256: String,
     /// As the store gave it.
     pub etag: String,
+    /// What was done to its values.
+    pub report: FileReport,
 }
 
 impl Queue {
@@ -58,6 +61,7 @@ impl Queue {
                     .bind(staged.bytes)
                     .bind(&staged.sha256)
                     .bind(&staged.etag)
+                    .bind(sqlx::types::Json(&staged.report))
                     .fetch_optional(&mut *tx)
                     .await?
                     .ok_or_else(lost)?;

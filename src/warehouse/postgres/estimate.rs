@@ -38,6 +38,6 @@ pub(super) async fn estimate(pool: &PgPool, spec: &ScanSpec, table: &Table) -> R
         None => false,
     };
     // Each value is preceded by its length and each row by its count of values, in a message with a head of five.
-    let row_bytes = width + 4.0 * scan.columns.len() as f64 + 7.0;
+    let row_bytes = width + 4.0 * scan.selected.len() as f64 + 7.0;
     Ok(Estimate { rows, row_bytes, time_indexed })
 }

@@ -166,13 +166,9 @@ impl Warehouse for PostgresWarehouse {
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError> {
         let table = self.table(&scan.table).await?;
         let rendered = sql::scan(scan, &table)?;
-        let fields: Vec<_> = rendered
-            .columns
-            .iter()
-            .map(|(column, decoding)| decoding.field(&column.name, &column.enum_labels))
-            .collect();
+        let fields: Vec<_> = rendered.selected.iter().map(|selected| selected.field.clone()).collect();
         let schema = Arc::new(Schema::new(fields));
-        let decodings: Vec<_> = rendered.columns.iter().map(|&(_, decoding)| decoding).collect();
+        let decodings: Vec<_> = rendered.selected.iter().map(|selected| selected.decoding).collect();
         let permit = Arc::clone(&self.scans)
             .acquire_owned()
             .await
@@ -183,7 +179,7 @@ impl Warehouse for PostgresWarehouse {
             process,
             pool: self.planning.clone(),
             table: table.name.clone(),
-            columns: rendered.columns.iter().map(|(column, _)| column.name.clone()).collect(),
+            columns: rendered.selected.into_iter().map(|selected| selected.column).collect(),
             decoder: Decoder::new(Arc::clone(&schema), &decodings, BatchLimits::default()),
             patience: context.first_row_timeout,
             permit,

@@ -3,10 +3,11 @@
 
 use std::fmt::Write;
 
+use arrow::datatypes::Field;
 use chrono::{DateTime, Datelike, Duration, Timelike, Utc};
 use classification::{PolicyColumn, Predicate, TableName};
 
-use super::super::{ScanSpec, TimeSlice, TimeUnit, WarehouseError};
+use super::super::{Guard, ScanSpec, TimeSlice, TimeUnit, WarehouseError};
 use super::catalog::{Column, Table};
 use super::types::Decoding;
 
@@ -15,11 +16,22 @@ const SHIFT: Duration = Duration::hours(48);
 
 /// A scan whose names are resolved: its statement and how its columns are decoded, in order.
 #[derive(Debug)]
-pub(super) struct Rendered<'a> {
+pub(super) struct Rendered {
     /// The `SELECT`.
     pub(super) sql: String,
-    /// The columns it yields.
-    pub(super) columns: Vec<(&'a Column, Decoding)>,
+    /// What it yields.
+    pub(super) selected: Vec<Selected>,
+}
+
+/// A column or a guard of a scan.
+#[derive(Debug)]
+pub(super) struct Selected {
+    /// The table's column behind it, for messages.
+    pub(super) column: String,
+    /// Its field in the batches.
+    pub(super) field: Field,
+    /// How it is decoded.
+    pub(super) decoding: Decoding,
 }
 
 /// A name as an identifier.
@@ -38,20 +50,34 @@ fn qualified(table: &TableName) -> String {
 }
 
 /// The statement of a scan; an error where the table is not what was planned.
-pub(super) fn scan<'a>(spec: &ScanSpec, table: &'a Table) -> Result<Rendered<'a>, WarehouseError> {
-    let mut columns = Vec::with_capacity(spec.columns.len());
-    let mut list = Vec::with_capacity(spec.columns.len());
+pub(super) fn scan(spec: &ScanSpec, table: &Table) -> Result<Rendered, WarehouseError> {
+    let mut selected = Vec::with_capacity(spec.columns.len() + spec.guards.len());
+    let mut list = Vec::with_capacity(selected.capacity());
     for planned in &spec.columns {
         let (column, decoding) = resolve(table, planned)?;
-        columns.push((column, decoding));
+        let field = decoding.field(&column.name, &column.enum_labels);
+        selected.push(Selected { column: column.name.clone(), field, decoding });
         let name = ident(&column.name);
         list.push(match &planned.cell {
             Predicate::Always => name,
             cell => format!("CASE WHEN {} THEN {name} END AS {name}", predicate(cell, table)?),
         });
     }
-    if columns.is_empty() {
+    if selected.is_empty() {
         return Err(WarehouseError::Protocol { detail: format!("a scan of '{}' without columns", table.name) });
+    }
+    for guard in &spec.guards {
+        let (column, decoding, expression) = match guard {
+            Guard::Text(column) => (column.clone(), Decoding::Text, text(column, table)?),
+            Guard::Day => {
+                let slice = spec.slice.as_ref().ok_or_else(|| WarehouseError::Protocol {
+                    detail: format!("a scan of '{}' that asks for days without a time column", table.name),
+                })?;
+                (slice.column.clone(), Decoding::Date, day(slice, table)?)
+            }
+        };
+        selected.push(Selected { column, field: guard.field(), decoding });
+        list.push(expression);
     }
     let mut conditions = Vec::new();
     if let Some(slice) = &spec.slice {
@@ -64,7 +90,7 @@ pub(super) fn scan<'a>(spec: &ScanSpec, table: &'a Table) -> Result<Rendered<'a>
     if !conditions.is_empty() {
         let _ = write!(sql, " WHERE {}", conditions.join(" AND "));
     }
-    Ok(Rendered { sql, columns })
+    Ok(Rendered { sql, selected })
 }
 
 /// The column of the plan as the catalog has it now.
@@ -92,21 +118,26 @@ fn changed(table: &Table, column: &str, planned: &str, found: Option<&Column>) -
     }
 }
 
+/// A column as predicates compare it.
+fn text(column: &str, table: &Table) -> Result<String, WarehouseError> {
+    let found = table.column(column).ok_or_else(|| changed(table, column, "a column of the policy", None))?;
+    Ok(format!("{}::pg_catalog.text", ident(&found.name)))
+}
+
 /// A condition on a row, in parentheses wherever it could be torn apart.
 fn predicate(predicate_: &Predicate, table: &Table) -> Result<String, WarehouseError> {
     Ok(match predicate_ {
         Predicate::Always => "true".to_owned(),
         Predicate::Never => "false".to_owned(),
         Predicate::In { column, values } => {
-            let name =
-                &table.column(column).ok_or_else(|| changed(table, column, "a column of the policy", None))?.name;
+            let text = text(column, table)?;
             // A text in the database never holds NUL, so such a value admits nothing.
             let values: Vec<String> =
                 values.iter().filter(|value| !value.contains('\0')).map(|value| literal(value)).collect();
             if values.is_empty() {
                 "false".to_owned()
             } else {
-                format!("({}::pg_catalog.text COLLATE pg_catalog.\"C\" IN ({}))", ident(name), values.join(", "))
+                format!("({text} COLLATE pg_catalog.\"C\" IN ({}))", values.join(", "))
             }
         }
         Predicate::All(parts) => joined(parts, " AND ", "true", table)?,
@@ -122,29 +153,58 @@ fn joined(parts: &[Predicate], with: &str, none: &str, table: &Table) -> Result<
     Ok(format!("({})", parts.join(with)))
 }
 
+/// How a time column holds time.
+enum Clock {
+    /// Instants.
+    Instants,
+    /// Times without a zone, dates among them.
+    Local,
+    /// Counted from 1970 on, in units of so many microseconds.
+    Counted(i64),
+}
+
+fn clock(slice: &TimeSlice, table: &Table) -> Result<Clock, WarehouseError> {
+    let column = table.column(&slice.column);
+    match (slice.unit, column.and_then(|column| column.decoding)) {
+        (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::TimestampTz)) => Ok(Clock::Instants),
+        (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::Timestamp | Decoding::Date)) => Ok(Clock::Local),
+        (
+            unit @ (TimeUnit::EpochS | TimeUnit::EpochMs),
+            Some(Decoding::Int2 | Decoding::Int4 | Decoding::Int8 | Decoding::Decimal { .. } | Decoding::NumericText),
+        ) => Ok(Clock::Counted(if unit == TimeUnit::EpochS { 1_000_000 } else { 1_000 })),
+        _ => Err(changed(table, &slice.column, &format!("a time column ({:?})", slice.unit), column)),
+    }
+}
+
 /// The condition of a time slice, in a form that an index on the column serves.
 fn time(slice: &TimeSlice, table: &Table) -> Result<String, WarehouseError> {
-    let planned = || format!("a time column ({:?})", slice.unit);
-    let column = table.column(&slice.column);
     let name = ident(&slice.column);
-    let unit = match (slice.unit, column.and_then(|column| column.decoding)) {
-        (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::TimestampTz)) => {
+    Ok(match clock(slice, table)? {
+        Clock::Instants => {
             let [start, end] = [slice.start, slice.end].map(timestamptz);
-            return Ok(format!("({name} >= {start} AND {name} < {end})"));
+            format!("({name} >= {start} AND {name} < {end})")
         }
-        (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::Timestamp | Decoding::Date)) => {
-            return Ok(local_time(&name, slice));
+        Clock::Local => local_time(&name, slice),
+        Clock::Counted(micros) => {
+            // The first whole number that is not before the instant, on both sides.
+            let [start, end] = [slice.start, slice.end].map(|instant| ceil(micros_of(instant), micros));
+            format!("({name} >= {start} AND {name} < {end})")
         }
-        (
-            TimeUnit::EpochS | TimeUnit::EpochMs,
-            Some(Decoding::Int2 | Decoding::Int4 | Decoding::Int8 | Decoding::Decimal { .. } | Decoding::NumericText),
-        ) => slice.unit,
-        _ => return Err(changed(table, &slice.column, &planned(), column)),
-    };
-    let micros = if unit == TimeUnit::EpochS { 1_000_000 } else { 1_000 };
-    // The first whole number that is not before the instant, on both sides.
-    let [start, end] = [slice.start, slice.end].map(|instant| ceil(micros_of(instant), micros));
-    Ok(format!("({name} >= {start} AND {name} < {end})"))
+    })
+}
+
+/// The day of a row's time in the slice's zone. A time without a zone is in that zone already.
+fn day(slice: &TimeSlice, table: &Table) -> Result<String, WarehouseError> {
+    let name = ident(&slice.column);
+    let zone = literal(&slice.zone);
+    Ok(match clock(slice, table)? {
+        Clock::Instants => format!("({name} AT TIME ZONE {zone})::pg_catalog.date"),
+        Clock::Local => format!("{name}::pg_catalog.date"),
+        Clock::Counted(micros) => {
+            let seconds = format!("pg_catalog.floor({name} / {}.0)", 1_000_000 / micros);
+            format!("(pg_catalog.to_timestamp({seconds}) AT TIME ZONE {zone})::pg_catalog.date")
+        }
+    })
 }
 
 /// The condition for values without a zone, dates among them: a date is its first moment.

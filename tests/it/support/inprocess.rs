@@ -100,6 +100,7 @@ impl Running {
             warehouse,
             store,
             layout: Layout::new("dev"),
+            pseudonyms: None,
             settings: PipelineSettings { retry_pause: Duration::from_millis(50), ..PipelineSettings::default() },
         };
         let heartbeat = Heartbeat::start(platform.metadata_url.parse().unwrap(), settings).unwrap();

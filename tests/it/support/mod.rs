@@ -6,6 +6,7 @@ pub(crate) mod inprocess;
 pub(crate) mod issuer;
 pub(crate) mod metadata;
 pub(crate) mod platform;
+pub(crate) mod protect;
 pub(crate) mod python;
 pub(crate) mod readers;
 pub(crate) mod s3;

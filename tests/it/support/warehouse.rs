@@ -71,7 +71,13 @@ impl TestWarehouse {
             care: Vec::new(),
             scan: false,
         });
-        ScanSpec { table: shape.table, columns: columns.collect(), rows: Predicate::Always, slice: None }
+        ScanSpec {
+            table: shape.table,
+            columns: columns.collect(),
+            rows: Predicate::Always,
+            slice: None,
+            guards: Vec::new(),
+        }
     }
 
     /// All batches of a scan.

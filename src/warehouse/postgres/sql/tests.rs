@@ -41,7 +41,7 @@ fn one_of(column: &str, values: &[&str]) -> Predicate {
 }
 
 fn spec(columns: Vec<PolicyColumn>, rows: Predicate, slice: Option<TimeSlice>) -> ScanSpec {
-    ScanSpec { table: "ops.way".parse().unwrap(), columns, rows, slice }
+    ScanSpec { table: "ops.way".parse().unwrap(), columns, rows, slice, guards: Vec::new() }
 }
 
 fn id() -> Vec<PolicyColumn> {
