@@ -228,7 +228,7 @@ impl Services {
             warehouse: Arc::new(warehouse),
             store: Arc::clone(&self.store),
             layout: Layout::new(&settings.env),
-            pseudonyms: None,
+            pseudonyms: settings.pseudonyms.clone(),
             settings: PipelineSettings {
                 concurrent_partitions: settings.max_concurrent_partitions,
                 partition_target_bytes: settings.partition_target_bytes,

@@ -40,8 +40,8 @@ enum Format {
 }
 
 pub(super) async fn run(source: &Source, args: &ExportArgs, json: bool) -> Result<ExitCode, Failure> {
-    let mut settings = settings(source, Needs { database: true, warehouse: true, bucket: true, local: false })?;
-    settings.roles.worker = true;
+    let needs = Needs { database: true, warehouse: true, bucket: true, works: true, local: false };
+    let settings = settings(source, needs)?;
     // Counted, though nobody asks for it here.
     telemetry::start_metrics().map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     let stop = lifecycle::stop_on_signal()

@@ -19,7 +19,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) async fn run(source: &Source, args: &ServeArgs) -> Result<ExitCode, Failure> {
-    let needs = Needs { database: true, warehouse: true, bucket: true, local: args.local };
+    let needs = Needs { database: true, warehouse: true, bucket: true, works: false, local: args.local };
     let settings = settings(source, needs)?;
     let metrics = telemetry::start_metrics().map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))?;
     let stop = lifecycle::stop_on_signal()

@@ -3,12 +3,14 @@
 //! The keys are the same in both; the environment wins. Nothing else in the program reads a setting.
 
 mod auth;
+mod key;
 mod source;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use classification::actions::Pseudonymiser;
 use secrecy::SecretString;
 
 pub use auth::{AuthKind, JwtSettings};
@@ -55,6 +57,8 @@ pub struct Needs {
     pub warehouse: bool,
     /// `EXPORTER_BUCKET`.
     pub bucket: bool,
+    /// This process works, whatever `EXPORTER_ROLES` says.
+    pub works: bool,
     /// Local mode: what is missing of the three is made, and authentication is off unless set.
     pub local: bool,
 }
@@ -94,6 +98,8 @@ pub struct Settings {
     pub max_crashes: i32,
     /// `EXPORTER_PARTITION_TARGET_BYTES`.
     pub partition_target_bytes: u64,
+    /// `EXPORTER_PSEUDONYM_KEY_FILE`: what the key in it makes pseudonyms with. Only read by processes that work.
+    pub pseudonyms: Option<Pseudonymiser>,
     /// `EXPORTER_LINKS`.
     pub links: LinksKind,
     /// `EXPORTER_PUBLIC_URL`: where requesters reach this service, without a slash at its end.
@@ -133,7 +139,7 @@ impl Settings {
         let mut read = Reader::new(source);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let roles = read.parsed("EXPORTER_ROLES", Roles { api: true, worker: true, scheduler: true }, parse_roles);
-        let settings = Self {
+        let mut settings = Self {
             database_url: read.secret("DATABASE_URL", parse_postgres_url),
             warehouse_url: read.secret("EXPORTER_WAREHOUSE_URL", parse_postgres_url),
             bucket: read.optional("EXPORTER_BUCKET", parse_bucket),
@@ -152,6 +158,7 @@ impl Settings {
             max_attempts: read.number("EXPORTER_MAX_ATTEMPTS", 3, 1..=100),
             max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),
             partition_target_bytes: read.number("EXPORTER_PARTITION_TARGET_BYTES", 256 << 20, (1 << 20)..=(64 << 30)),
+            pseudonyms: None,
             links: read.parsed("EXPORTER_LINKS", LinksKind::Presigned, |text| match text {
                 "presigned" => Ok(LinksKind::Presigned),
                 "redirect" => Ok(LinksKind::Redirect),
@@ -171,6 +178,10 @@ impl Settings {
                 _ => Err("is neither text nor json".to_owned()),
             }),
         };
+        settings.roles.worker |= needs.works;
+        if (needs.warehouse || needs.local) && settings.roles.worker {
+            settings.pseudonyms = read.optional("EXPORTER_PSEUDONYM_KEY_FILE", |path| key::read(Path::new(path)));
+        }
         if !needs.local {
             let works = needs.warehouse && settings.roles.worker;
             read.require(

@@ -2,7 +2,7 @@ use secrecy::ExposeSecret;
 
 use super::*;
 
-const SERVE: Needs = Needs { database: true, warehouse: true, bucket: true, local: false };
+const SERVE: Needs = Needs { database: true, warehouse: true, bucket: true, works: false, local: false };
 
 fn complete() -> Vec<(&'static str, &'static str)> {
     vec![
@@ -120,5 +120,26 @@ fn links_of_our_own_need_an_address_that_somebody_reaches() {
         values.extend(public.map(|url| ("EXPORTER_PUBLIC_URL", url)));
         let said = Settings::read(&Source::of(values), SERVE).map_or_else(|error| error.to_string(), |_| String::new());
         assert_eq!(said.contains("EXPORTER_PUBLIC_URL"), needed, "{bind} {public:?}: {said}");
+    }
+}
+
+#[test]
+fn only_processes_that_work_read_the_key_for_pseudonyms() {
+    for (roles, works, read) in
+        [("worker", false, true), ("api,worker", false, true), ("api", false, false), ("api", true, true)]
+    {
+        let mut values = complete();
+        values.extend([("EXPORTER_ROLES", roles), ("EXPORTER_PSEUDONYM_KEY_FILE", "/nowhere/at all")]);
+        let found = Settings::read(&Source::of(values), Needs { works, ..SERVE });
+        match found {
+            Ok(settings) => assert!(!read && settings.pseudonyms.is_none(), "{roles} {works}"),
+            Err(error) => {
+                assert!(read, "{roles} {works}");
+                assert!(
+                    error.to_string().contains("EXPORTER_PSEUDONYM_KEY_FILE names the file '/nowhere/at all'"),
+                    "{error}"
+                );
+            }
+        }
     }
 }

@@ -150,8 +150,11 @@ async fn start_s3(data_dir: &Path, secret_key: SecretString) -> Result<LocalS3, 
     Ok(started)
 }
 
-/// A secret that is made once and kept where only this account can read it.
-fn secret(path: &Path) -> io::Result<SecretString> {
+/// A secret that is made once and kept where only this account can read it: 64 hexadecimal digits.
+///
+/// # Errors
+/// Where the file cannot be written.
+pub fn secret(path: &Path) -> io::Result<SecretString> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
 

@@ -4,7 +4,7 @@ mod client;
 mod compare;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use self::client::Client;
 use super::output::{self, Progress};
 use crate::config::{Needs, Settings, Source};
 use crate::error::{ErrorCode, Failure};
-use crate::local::LocalEnvironment;
 use crate::local::sample::{self, SampleOptions, SampleOutcome};
+use crate::local::{LocalEnvironment, environment};
 use crate::startup::Services;
 use crate::{lifecycle, rules, telemetry};
 
@@ -55,6 +55,7 @@ pub(super) async fn run(source: &Source, args: &DemoArgs, json: bool) -> Result<
     // Of what is set elsewhere only the logs are heeded: a demo must not meet a real database or bucket.
     let mut own = source.only(&["EXPORTER_LOG", "EXPORTER_LOG_FORMAT"]);
     own.set_default("EXPORTER_LOG", "warn");
+    own.set_default("EXPORTER_PSEUDONYM_KEY_FILE", &pseudonym_key(&data_dir)?.display().to_string());
     let mut settings = Settings::read(&own, Needs { local: true, ..Needs::default() })?;
     settings.bind = address;
     settings.data_dir = Some(data_dir.clone());
@@ -89,6 +90,21 @@ pub(super) async fn run(source: &Source, args: &DemoArgs, json: bool) -> Result<
     services.stop().await;
     served?;
     showed.map(|()| ExitCode::SUCCESS)
+}
+
+/// The demo's own key for pseudonyms, made at its first start.
+fn pseudonym_key(data_dir: &Path) -> Result<PathBuf, Failure> {
+    let path = data_dir.join("pseudonym-key");
+    let made = std::fs::create_dir_all(data_dir).and_then(|()| environment::secret(&path));
+    made.map_err(|error| {
+        let why = format!(
+            "no key for pseudonyms can be kept in '{}' ({}); choose another --data-dir",
+            data_dir.display(),
+            error.kind()
+        );
+        Failure::new(ErrorCode::LocalSetupFailed, why)
+    })?;
+    Ok(path)
 }
 
 async fn show(
