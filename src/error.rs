@@ -94,6 +94,8 @@ codes! {
     PseudonymKeyMissing = "PSEUDONYM_KEY_MISSING", retryable: false;
     /// The staged files are not what the policy and the plan say they must be; nothing was published.
     GateRefused = "GATE_REFUSED", retryable: false;
+    /// The staged files hold personal data that should have been removed; nothing was published.
+    GateFoundPersonalData = "GATE_FOUND_PERSONAL_DATA", retryable: false;
     /// A manifest with other content exists already where this one belongs.
     ManifestConflict = "MANIFEST_CONFLICT", retryable: false;
     /// Several workers died while they worked on this partition.

@@ -232,6 +232,7 @@ impl Services {
             settings: PipelineSettings {
                 concurrent_partitions: settings.max_concurrent_partitions,
                 partition_target_bytes: settings.partition_target_bytes,
+                gate_sample: settings.gate_sample,
                 first_row_timeout: settings.first_row_timeout,
                 ..PipelineSettings::default()
             },

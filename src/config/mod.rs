@@ -100,6 +100,8 @@ pub struct Settings {
     pub partition_target_bytes: u64,
     /// `EXPORTER_PSEUDONYM_KEY_FILE`: what the key in it makes pseudonyms with. Only read by processes that work.
     pub pseudonyms: Option<Pseudonymiser>,
+    /// `EXPORTER_GATE_SAMPLE`: more than 0, at most 1.
+    pub gate_sample: f64,
     /// `EXPORTER_LINKS`.
     pub links: LinksKind,
     /// `EXPORTER_PUBLIC_URL`: where requesters reach this service, without a slash at its end.
@@ -159,6 +161,7 @@ impl Settings {
             max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),
             partition_target_bytes: read.number("EXPORTER_PARTITION_TARGET_BYTES", 256 << 20, (1 << 20)..=(64 << 30)),
             pseudonyms: None,
+            gate_sample: read.parsed("EXPORTER_GATE_SAMPLE", 1.0, parse_share),
             links: read.parsed("EXPORTER_LINKS", LinksKind::Presigned, |text| match text {
                 "presigned" => Ok(LinksKind::Presigned),
                 "redirect" => Ok(LinksKind::Redirect),
@@ -237,6 +240,13 @@ fn parse_roles(text: &str) -> Result<Roles, String> {
         }
     }
     Ok(roles)
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(share) if share > 0.0 && share <= 1.0 => Ok(share),
+        _ => Err("must be a number above 0 and at most 1".to_owned()),
+    }
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {

@@ -66,6 +66,7 @@ pub(super) const KEYS: &[&str] = &[
     "EXPORTER_MAX_CRASHES",
     "EXPORTER_PARTITION_TARGET_BYTES",
     "EXPORTER_PSEUDONYM_KEY_FILE",
+    "EXPORTER_GATE_SAMPLE",
     "EXPORTER_LINKS",
     "EXPORTER_LINK_TTL_SECONDS",
     "EXPORTER_PUBLIC_URL",
@@ -132,11 +133,12 @@ impl Source {
             let value = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Float(number) => number.to_string(),
                 toml::Value::Boolean(flag) => flag.to_string(),
                 _ => {
                     return Err(SourceError::Invalid {
                         path: shown,
-                        reason: format!("'{key}' must be a string, a whole number, true or false"),
+                        reason: format!("'{key}' must be a string, a number, true or false"),
                     });
                 }
             };

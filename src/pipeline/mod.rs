@@ -9,6 +9,7 @@
 
 pub mod encode;
 mod extract;
+pub mod gate;
 mod layout;
 mod plan;
 pub mod protect;
@@ -61,6 +62,8 @@ pub struct PipelineSettings {
     pub partition_target_bytes: u64,
     /// How long a scan's first row may take.
     pub first_row_timeout: Duration,
+    /// The share of row groups whose texts the last gate searches: more than 0, at most 1, which is all.
+    pub gate_sample: f64,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
     /// Whether there is a key for pseudonyms.
@@ -73,6 +76,7 @@ impl Default for PipelineSettings {
             concurrent_partitions: 2,
             partition_target_bytes: 256 << 20,
             first_row_timeout: Duration::from_secs(300),
+            gate_sample: 1.0,
             retry_pause: Duration::from_secs(1),
             pseudonyms: false,
         }
@@ -119,6 +123,7 @@ impl PipelineSettings {
             | ErrorCode::PolicyBreach
             | ErrorCode::PseudonymKeyMissing
             | ErrorCode::GateRefused
+            | ErrorCode::GateFoundPersonalData
             | ErrorCode::ManifestConflict
             | ErrorCode::BucketNotFound => Retry::Never,
             _ => {

@@ -1,11 +1,10 @@
-//! The last gate and the publication of one table.
+//! The publication of one table.
 //!
-//! Staged files are checked against the plan, copied under their final names, and then the manifest is written. It is
+//! Staged files go through the last gate, are copied under their final names, and then the manifest is written. It is
 //! written last and once: before it there is nothing to download, and a finalizer that died at any step is repeated
 //! with the same bytes.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -13,19 +12,16 @@ use classification::Decision;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::encode::footer::{self, Footer};
-use super::extract::POLICY_HASH;
+use super::gate::{self, GateReport};
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{FileReport, PublishedFile, StagedPartition, TableTask};
+use crate::jobs::{FileReport, PublishedFile, TableTask};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 use crate::warehouse::ScanSpec;
 
-/// Files checked or copied at once.
+/// Files copied at once.
 const AT_ONCE: usize = 4;
-/// The end of a file that is read first: most footers are shorter.
-const FIRST_TAIL: u64 = 64 << 10;
 
 /// A manifest: what Redshift's `COPY … MANIFEST` reads, with more beside it. Its bytes are a function of the plan and
 /// the staged files alone, so that a repeated publication writes the same.
@@ -124,6 +120,8 @@ pub struct ExportInfo {
     pub actions: BTreeMap<String, u64>,
     /// `snapshot` when all files show one moment of the warehouse, `predicate` when only their conditions agree.
     pub consistency: String,
+    /// What the last gate has read.
+    pub gate: GateReport,
     /// The manifest that this one takes the place of.
     pub supersedes: Option<String>,
 }
@@ -143,7 +141,7 @@ pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Ve
         })
         .collect();
 
-    stream::iter(&task.staged).map(Ok).try_for_each_concurrent(AT_ONCE, |staged| check(store, staged, &plan)).await?;
+    let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample).await?;
     stream::iter(task.staged.iter().zip(&files))
         .map(Ok::<_, Failure>)
         .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
@@ -154,52 +152,11 @@ pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Ve
         .await?;
 
     let key = ObjectKey::new(pipeline.layout.manifest(&task.directory))?;
-    let manifest = manifest(store.bucket(), task, &plan, &files)?;
+    let manifest = manifest(store.bucket(), task, &plan, &files, gate)?;
     let bytes = serde_json::to_vec(&manifest)
         .map_err(|_| Failure::new(ErrorCode::Internal, "the manifest cannot be written as JSON"))?;
     write_once(store, &key, Bytes::from(bytes)).await?;
     Ok((files, url(store.bucket(), key.as_str())))
-}
-
-/// The gate: a staged file must be whole, as large and as long as was committed, and hold the policy's columns.
-async fn check(store: &dyn ObjectStore, staged: &StagedPartition, plan: &TablePlan) -> Result<(), Failure> {
-    let refuse = |what: String| {
-        Err(Failure::new(
-            ErrorCode::GateRefused,
-            format!("file {} of '{}' {what}; nothing of the table was published", staged.ordinal, plan.policy.table),
-        ))
-    };
-    let key = ObjectKey::new(&staged.staging_key)?;
-    let size = match store.head(&key).await? {
-        Some(meta) => meta.size,
-        None => return refuse("is not in the object store any more".to_owned()),
-    };
-    if i64::try_from(size) != Ok(staged.byte_count) {
-        return refuse(format!("has {size} bytes instead of {}", staged.byte_count));
-    }
-    let footer = read_footer(store, &key, size).await?;
-    if i64::try_from(footer.rows) != Ok(staged.row_count) {
-        return refuse(format!("has {} rows instead of {}", footer.rows, staged.row_count));
-    }
-    let found: Vec<&str> = footer.schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let granted: Vec<&str> = plan.policy.columns.iter().map(|column| column.name.as_str()).collect();
-    if found != granted {
-        return refuse(format!("has the columns {found:?} where the policy grants {granted:?}"));
-    }
-    if footer.metadata.get(POLICY_HASH) != Some(&plan.policy.hash) {
-        return refuse("was made under another policy".to_owned());
-    }
-    Ok(())
-}
-
-async fn read_footer(store: &dyn ObjectStore, key: &ObjectKey, size: u64) -> Result<Footer, Failure> {
-    let tail = |length: u64| -> Range<u64> { size.saturating_sub(length)..size };
-    let mut bytes = store.get_range(key, tail(FIRST_TAIL)).await?;
-    let length = footer::length(&bytes)?;
-    if length > bytes.len() as u64 && length <= size {
-        bytes = store.get_range(key, tail(length)).await?;
-    }
-    Ok(footer::read(&bytes, size)?)
 }
 
 /// Writes a manifest that must not exist. The same bytes that are there already are a success: somebody died after
@@ -220,7 +177,13 @@ async fn write_once(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes) -> R
     }
 }
 
-fn manifest(bucket: &str, task: &TableTask, plan: &TablePlan, files: &[PublishedFile]) -> Result<Manifest, Failure> {
+fn manifest(
+    bucket: &str,
+    task: &TableTask,
+    plan: &TablePlan,
+    files: &[PublishedFile],
+    gate: GateReport,
+) -> Result<Manifest, Failure> {
     let entries = task
         .staged
         .iter()
@@ -268,6 +231,7 @@ fn manifest(bucket: &str, task: &TableTask, plan: &TablePlan, files: &[Published
             removed: report.removed,
             actions: report.actions,
             consistency: "predicate".to_owned(),
+            gate,
             supersedes: None,
         },
     })

@@ -1,0 +1,208 @@
+//! Reads a staged file back, once, in order: hashes every byte, decodes what the checks ask for, and checks it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Int32Type, SchemaRef};
+use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
+use classification::{ColumnKind, Policy};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::GateReport;
+use super::groups::RowGroups;
+use super::rows::{Breach, RowChecks};
+use super::search::{Column, Found, Search};
+
+/// What is known of a file before it is read through.
+#[derive(Debug)]
+pub(super) struct Expected {
+    pub(super) metadata: ParquetMetaData,
+    pub(super) schema: SchemaRef,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    /// Its place among the table's files.
+    pub(super) ordinal: u64,
+}
+
+/// Why a file does not pass.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It is not what was staged, or breaks the policy: in words that follow "file 0 of 'table'".
+    Broken(String),
+    /// Values that hold personal data: how many, by column and entity.
+    Personal(BTreeMap<(String, String), u64>),
+}
+
+impl From<ParquetError> for Refusal {
+    fn from(_: ParquetError) -> Self {
+        Self::Broken("cannot be decoded".to_owned())
+    }
+}
+
+/// How files of a table are read.
+#[derive(Debug)]
+pub(super) struct Reader {
+    checks: RowChecks,
+    /// Columns that are searched: name, and whether they hold JSON.
+    searched: Vec<(String, bool)>,
+    search: Option<Search>,
+    sample: f64,
+}
+
+impl Reader {
+    /// By this policy, searching this share of the row groups.
+    ///
+    /// # Errors
+    /// PII rules that cannot be read.
+    pub(super) fn new(policy: &Policy, sample: f64) -> Result<Self, &'static str> {
+        let columns = policy.columns.iter().filter(|column| column.scan);
+        let searched: Vec<_> = columns.map(|column| (column.name.clone(), column.kind == ColumnKind::Json)).collect();
+        let search = if searched.is_empty() { None } else { Some(Search::new(&policy.pii_rules)?) };
+        Ok(Self { checks: RowChecks::new(policy), searched, search, sample })
+    }
+
+    /// The columns that are read: those that a check asks for, or else the smallest, so that rows are counted.
+    fn columns(&self, expected: &Expected) -> Vec<usize> {
+        let fields = expected.schema.fields();
+        let needed = self.checks.needed();
+        let asked = |name: &str| needed.contains(name) || self.searched.iter().any(|(searched, _)| searched == name);
+        let columns: Vec<usize> = (0..fields.len()).filter(|position| asked(fields[*position].name())).collect();
+        if !columns.is_empty() {
+            return columns;
+        }
+        let size = |column: &usize| {
+            let groups = expected.metadata.row_groups().iter();
+            groups.filter_map(|group| group.columns().get(*column)).map(|chunk| chunk.compressed_size()).sum::<i64>()
+        };
+        (0..fields.len()).min_by_key(size).into_iter().collect()
+    }
+
+    /// Whether a row group is searched: the same ones each time, spread over a table's files.
+    fn samples(&self, ordinal: u64, group: usize) -> bool {
+        let place = (ordinal + group as u64) as f64;
+        (place * self.sample).fract() < self.sample
+    }
+
+    /// Reads a file whose pieces come in order. `None` when they ended before the file: whoever sent them knows why.
+    /// Blocks: not for a reactor's thread.
+    pub(super) fn read(
+        &self,
+        expected: Expected,
+        mut pieces: mpsc::Receiver<Bytes>,
+    ) -> Result<Option<GateReport>, Refusal> {
+        let columns = self.columns(&expected);
+        let row_groups = expected.metadata.num_row_groups();
+        let counts: Vec<i64> = expected.metadata.row_groups().iter().map(|group| group.num_rows()).collect();
+        let mut report = GateReport { row_groups: row_groups as u64, ..GateReport::default() };
+        let mut personal = BTreeMap::new();
+        let mut hash = Sha256::new();
+        let mut groups = RowGroups::new(expected.metadata, expected.schema, columns, expected.size);
+        let mut seen = 0;
+        while seen < expected.size {
+            let Some(piece) = pieces.blocking_recv() else { return Ok(None) };
+            hash.update(&piece);
+            seen += piece.len() as u64;
+            groups.push(&piece, &mut |group, batches| {
+                let mut searching = self.samples(expected.ordinal, group).then(|| self.searching()).flatten();
+                let mut rows = 0;
+                for batch in batches {
+                    let batch =
+                        batch.map_err(|_| Refusal::Broken(format!("cannot be decoded in row group {group}")))?;
+                    rows += batch.num_rows() as u64;
+                    self.check(&batch)?;
+                    if let Some(searching) = &mut searching {
+                        searching.iter_mut().for_each(|column| column.add(&batch));
+                    }
+                }
+                if i64::try_from(rows) != Ok(counts[group]) {
+                    let counted = counts[group];
+                    return Err(Refusal::Broken(format!("has {rows} rows in row group {group} instead of {counted}")));
+                }
+                report.rows += rows;
+                for column in searching.into_iter().flatten() {
+                    report.values += column.values;
+                    let (name, found) = column.finish();
+                    report.distinct += found.values;
+                    for (label, count) in found.labels {
+                        *personal.entry((name.to_owned(), label)).or_default() += count;
+                    }
+                }
+                report.searched += u64::from(self.samples(expected.ordinal, group));
+                Ok::<(), Refusal>(())
+            })?;
+        }
+        if groups.next_group() != row_groups {
+            return Err(Refusal::Broken("ends before its last row group".to_owned()));
+        }
+        let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        if sha256 != expected.sha256 {
+            return Err(Refusal::Broken("has another SHA-256 than what was staged".to_owned()));
+        }
+        if personal.is_empty() { Ok(Some(report)) } else { Err(Refusal::Personal(personal)) }
+    }
+
+    fn check(&self, batch: &RecordBatch) -> Result<(), Refusal> {
+        match self.checks.check(batch) {
+            Ok(None) => Ok(()),
+            Ok(Some(Breach::Rows(columns))) => Err(Refusal::Broken(format!(
+                "holds rows that the policy does not admit, by {}",
+                if columns.is_empty() { "any rule".to_owned() } else { columns.join(" and ") }
+            ))),
+            Ok(Some(Breach::Cells(column))) => {
+                Err(Refusal::Broken(format!("holds values of '{column}' where the policy wants NULL")))
+            }
+            Err(_) => Err(Refusal::Broken("cannot be compared with the policy".to_owned())),
+        }
+    }
+
+    fn searching(&self) -> Option<Vec<Searching<'_>>> {
+        let search = self.search.as_ref()?;
+        let columns = self.searched.iter();
+        Some(
+            columns
+                .map(|(name, json)| Searching { name, column: Column::new(search, *json), values: 0, dictionary: None })
+                .collect(),
+        )
+    }
+}
+
+/// One column of a row group on its way through the search.
+#[derive(Debug)]
+struct Searching<'r> {
+    name: &'r str,
+    column: Column<'r>,
+    values: u64,
+    /// The dictionary that was searched last; held, so that no other can take its place in memory.
+    dictionary: Option<ArrayRef>,
+}
+
+impl<'r> Searching<'r> {
+    fn add(&mut self, batch: &RecordBatch) {
+        let Some(array) = batch.column_by_name(self.name) else { return };
+        self.values += (array.len() - array.null_count()) as u64;
+        if let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() {
+            let values = dictionary.values();
+            let same = self.dictionary.as_ref().is_some_and(|last| same_buffer(last, values));
+            if !same {
+                self.column.push(values.as_string::<i32>().iter().flatten());
+                self.dictionary = Some(Arc::clone(values));
+            }
+        } else if *array.data_type() == DataType::Utf8 {
+            self.column.push(array.as_string::<i32>().iter().flatten());
+        }
+    }
+
+    fn finish(self) -> (&'r str, Found) {
+        (self.name, self.column.finish())
+    }
+}
+
+fn same_buffer(one: &ArrayRef, other: &ArrayRef) -> bool {
+    let (one, other) = (one.as_string::<i32>(), other.as_string::<i32>());
+    one.len() == other.len() && std::ptr::eq(one.value_data(), other.value_data())
+}

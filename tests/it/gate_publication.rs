@@ -1,0 +1,264 @@
+//! The last gate in a whole export: what it refuses is not published, is told, and is deleted; while it reads, its
+//! lease holds and the process can be stopped.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use data_exporter::jobs::{JobState, TableState};
+use data_exporter::storage::s3::S3Store;
+use data_exporter::storage::{
+    ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
+};
+use data_exporter::warehouse::postgres::PostgresOptions;
+use sqlx::AssertSqlSafe;
+
+use crate::support::inprocess::{Running, Troubled};
+use crate::support::platform::Platform;
+use crate::support::s3;
+
+const ROWS: u64 = 4_000;
+
+/// A store that takes its time over what the gate reads: every range of a staged object.
+#[derive(Debug)]
+struct Slow {
+    inner: S3Store,
+    pause: Duration,
+    reads: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl ObjectStore for Slow {
+    fn bucket(&self) -> &str {
+        self.inner.bucket()
+    }
+    async fn check(&self) -> Result<(), StorageError> {
+        self.inner.check().await
+    }
+    async fn put_if_absent(&self, key: &ObjectKey, body: Bytes, kind: &str) -> Result<PutOutcome, StorageError> {
+        self.inner.put_if_absent(key, body, kind).await
+    }
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
+        self.inner.get(key).await
+    }
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(self.pause).await;
+        self.inner.get_range(key, range).await
+    }
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
+        self.inner.head(key).await
+    }
+    async fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
+        self.inner.copy(from, to).await
+    }
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        self.inner.delete(key).await
+    }
+    async fn create_multipart(&self, key: &ObjectKey, kind: &str) -> Result<UploadId, StorageError> {
+        self.inner.create_multipart(key, kind).await
+    }
+    async fn upload_part(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        number: u16,
+        body: Bytes,
+    ) -> Result<UploadedPart, StorageError> {
+        self.inner.upload_part(key, upload, number, body).await
+    }
+    async fn complete_multipart(
+        &self,
+        key: &ObjectKey,
+        upload: &UploadId,
+        parts: &[UploadedPart],
+        size: u64,
+    ) -> Result<ObjectMeta, StorageError> {
+        self.inner.complete_multipart(key, upload, parts, size).await
+    }
+    async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StorageError> {
+        self.inner.abort_multipart(key, upload).await
+    }
+    async fn presign_get(&self, key: &ObjectKey, valid_for: Duration) -> Result<PresignedLink, StorageError> {
+        self.inner.presign_get(key, valid_for).await
+    }
+}
+
+async fn slow(platform: &Platform, pause: Duration) -> (Arc<Slow>, Arc<AtomicUsize>) {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let inner = platform.s3.store(s3::BUCKET).await.unwrap();
+    (Arc::new(Slow { inner, pause, reads: Arc::clone(&reads) }), reads)
+}
+
+/// Every object's key, staged ones included.
+async fn objects(platform: &Platform) -> Vec<String> {
+    let listed = s3::bare_client(&platform.s3.endpoint()).list_objects_v2().bucket(s3::BUCKET).send().await.unwrap();
+    listed.contents().iter().filter_map(|object| object.key()).map(str::to_owned).collect()
+}
+
+/// Changes a table's plan between its extraction and its publication: what was extracted is then not what the gate
+/// is told to ask for, as if the removal or the warehouse's conditions had not worked.
+async fn change_plan(platform: &Platform, table: &str, policy: &str) {
+    let statement = format!(
+        "CREATE FUNCTION other_plan() RETURNS trigger LANGUAGE plpgsql AS $$
+           BEGIN
+             IF NEW.state = 'READY' AND OLD.state = 'EXTRACTING' AND NEW.table_name = '{table}' THEN
+               NEW.plan := jsonb_set(NEW.plan, '{{policy}}', NEW.plan -> 'policy' || {policy});
+             END IF;
+             RETURN NEW;
+           END $$;
+         CREATE TRIGGER other_plan BEFORE UPDATE ON export_job_tables FOR EACH ROW EXECUTE FUNCTION other_plan()"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statement)).execute(&platform.metadata).await.unwrap();
+}
+
+/// A policy's columns with one of them searched.
+const MESSAGE_SEARCHED: &str = r#"jsonb_build_object('columns', (SELECT jsonb_agg(CASE WHEN c ->> 'name' = 'message'
+    THEN c || '{"scan": true}' ELSE c END) FROM jsonb_array_elements(NEW.plan -> 'policy' -> 'columns') AS c))"#;
+
+async fn refused(name: &str, table: &str, code: &str, words: &[&str], prepare: impl AsyncFn(&Platform)) {
+    let platform = Platform::sample(name, ROWS).await;
+    prepare(&platform).await;
+    let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
+    let view = worker.finished(worker.request(&[table, "way"]).await).await;
+    assert_eq!(view.state, JobState::Failed);
+    let found = view.tables.iter().find(|candidate| candidate.name.to_string() == table).unwrap();
+    let error = found.error.clone().unwrap();
+    assert_eq!((found.state, error.code.as_str()), (TableState::Failed, code), "{}", error.message);
+    assert!(words.iter().all(|word| error.message.contains(word)), "{}", error.message);
+    assert!(!error.message.contains("jane") && !error.message.contains("FUSION"), "{}", error.message);
+    assert!(!error.retryable() && found.files.is_empty());
+    let (status, attempts): (String, i32) = sqlx::query_as(
+        "SELECT s.status, t.attempts FROM table_export_job_statuses s JOIN export_job_tables t USING (job_id, table_name)
+         WHERE s.table_name = $1",
+    )
+    .bind(table)
+    .fetch_one(&platform.metadata)
+    .await
+    .unwrap();
+    assert_eq!((status.as_str(), attempts), ("FAILED", 1), "tried once, and never again");
+
+    // The other table is published; of this one nothing is left, staged or under its final name.
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let left = objects(&platform).await;
+        assert!(!left.iter().any(|key| key.contains(&format!("data_exporter_service/{table}/"))), "{left:?}");
+        if left.iter().all(|key| key.contains("/way/") && !key.contains("_staging")) && !left.is_empty() {
+            break;
+        }
+        assert!(Instant::now() < deadline, "still there: {left:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn personal_data_that_nothing_removed_is_not_published() {
+    let words = ["file 0 of 'vms'", "column 'message': EMAIL in 1 values", "its files are deleted"];
+    refused("gate_canary", "vms", "GATE_FOUND_PERSONAL_DATA", &words, async |platform| {
+        sqlx::raw_sql("UPDATE vms SET message = 'call jane@example.com' WHERE vms_id = (SELECT max(vms_id) FROM vms WHERE shown_at >= '2026-03-02T00:00Z' AND shown_at < '2026-03-03T00:00Z')")
+            .execute(&platform.warehouse)
+            .await
+            .unwrap();
+        change_plan(platform, "vms", MESSAGE_SEARCHED).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_denied_source_is_not_published() {
+    let words = ["file 0 of 'probe_speed'", "rows that the policy does not admit, by source"];
+    refused("gate_source", "probe_speed", "GATE_REFUSED", &words, async |platform| {
+        let rows = r#"'{"rows": {"in": {"column": "source", "values": ["TOMTOM"]}}}'::jsonb"#;
+        change_plan(platform, "probe_speed", rows).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_columns_and_other_bytes_are_not_published() {
+    refused("gate_columns", "vms", "GATE_REFUSED", &["where the policy grants"], async |platform| {
+        let columns = "jsonb_build_object('columns', (NEW.plan -> 'policy' -> 'columns') - 1)";
+        change_plan(platform, "vms", columns).await;
+    })
+    .await;
+    refused("gate_bytes", "vms", "GATE_REFUSED", &["another SHA-256"], async |platform| {
+        sqlx::raw_sql(
+            "CREATE FUNCTION other_bytes() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN IF NEW.state = 'COMPLETED' AND NEW.table_name = 'vms' THEN NEW.sha256 := repeat('0', 64); END IF; RETURN NEW; END $$;
+             CREATE TRIGGER other_bytes BEFORE UPDATE ON export_job_partitions FOR EACH ROW EXECUTE FUNCTION other_bytes()",
+        )
+        .execute(&platform.metadata)
+        .await
+        .unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clean_values_are_published_with_what_was_read() {
+    let platform = Platform::sample("gate_clean", ROWS).await;
+    change_plan(&platform, "vms", MESSAGE_SEARCHED).await;
+    let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    let manifest = objects(&platform).await.into_iter().find(|key| key.ends_with("/manifest")).unwrap();
+    let store = platform.s3.store(s3::BUCKET).await.unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&store.get(&s3::key(&manifest)).await.unwrap()).unwrap();
+    let gate = &manifest["export"]["gate"];
+    let rows = manifest["meta"]["record_count"].as_u64().unwrap();
+    assert!(rows > 0 && gate["rows"].as_u64() == Some(rows) && gate["row_groups"] == gate["searched"], "{gate}");
+    let (values, distinct) = (gate["values"].as_u64().unwrap(), gate["distinct"].as_u64().unwrap());
+    assert!(distinct > 0 && distinct <= values && values <= rows, "{gate}");
+    assert!(gate.get("sample").is_none());
+    worker.stop().await;
+}
+
+/// Longer than a lease holds: it is renewed meanwhile, and nobody else takes the table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_takes_long_keeps_its_lease() {
+    let platform = Platform::sample("gate_long", ROWS).await;
+    let (store, reads) = slow(&platform, Duration::from_secs(4)).await;
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let worker = Running::with(&platform, warehouse.clone(), store);
+    let other = Running::start(&platform, warehouse).await;
+    other.stop().await;
+    let began = Instant::now();
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    assert!(began.elapsed() > Duration::from_secs(8) && reads.load(Ordering::SeqCst) == 2);
+    let attempts: i32 =
+        sqlx::query_scalar("SELECT attempts FROM export_job_tables").fetch_one(&platform.metadata).await.unwrap();
+    assert_eq!(attempts, 1);
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_of_the_gate_gives_the_table_back() {
+    let platform = Platform::sample("gate_stop", ROWS).await;
+    let (store, reads) = slow(&platform, Duration::from_secs(60)).await;
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let worker = Running::with(&platform, warehouse.clone(), store);
+    let job = worker.request(&["vms"]).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while reads.load(Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < deadline, "the gate did not begin");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stopped = Instant::now();
+    worker.stop().await;
+    assert!(stopped.elapsed() < Duration::from_secs(5), "{:?}", stopped.elapsed());
+    let (state, attempts, leased): (String, i32, bool) =
+        sqlx::query_as("SELECT state, attempts, lease_until IS NOT NULL FROM export_job_tables")
+            .fetch_one(&platform.metadata)
+            .await
+            .unwrap();
+    assert_eq!((state.as_str(), attempts, leased), ("READY", 0, false));
+    let next = Running::start(&platform, warehouse).await;
+    let view = next.finished(job).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    next.stop().await;
+}
