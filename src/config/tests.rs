@@ -19,6 +19,7 @@ fn defaults_hold_with_the_three_that_are_needed() {
     assert_eq!(settings.bind.to_string(), "127.0.0.1:8080");
     assert_eq!(settings.link_ttl.as_secs(), 86_400);
     assert_eq!(settings.partition_target_bytes, 268_435_456);
+    assert_eq!(settings.gate_sample, 1.0, "less than everything is never searched unless somebody says so");
     assert_eq!(settings.database_url.unwrap().expose_secret(), "postgres://u:secret@db/meta");
 }
 
@@ -33,6 +34,7 @@ fn everything_wrong_is_reported_at_once_and_no_secret_with_it() {
             ("EXPORTER_LINKS", "mail"),
             ("EXPORTER_PUBLIC_URL", "https://u:secret@host"),
             ("EXPORTER_MAX_ATTEMPTS", "-1"),
+            ("EXPORTER_GATE_SAMPLE", "0"),
             ("EXPORTER_ENV", "a/b"),
         ]),
         SERVE,
@@ -47,6 +49,7 @@ fn everything_wrong_is_reported_at_once_and_no_secret_with_it() {
         "EXPORTER_LINKS",
         "EXPORTER_PUBLIC_URL",
         "EXPORTER_MAX_ATTEMPTS",
+        "EXPORTER_GATE_SAMPLE",
         "EXPORTER_ENV",
         "EXPORTER_WAREHOUSE_URL",
         "EXPORTER_BUCKET",
@@ -141,5 +144,20 @@ fn only_processes_that_work_read_the_key_for_pseudonyms() {
                 );
             }
         }
+    }
+}
+
+#[test]
+fn a_sample_is_a_share_of_everything() {
+    for (text, share) in
+        [("0.25", Some(0.25)), ("1", Some(1.0)), ("0", None), ("1.5", None), ("NaN", None), ("-1", None)]
+    {
+        let mut pairs = complete();
+        pairs.push(("EXPORTER_GATE_SAMPLE", text));
+        assert_eq!(
+            Settings::read(&Source::of(pairs), SERVE).ok().map(|settings| settings.gate_sample),
+            share,
+            "{text}"
+        );
     }
 }

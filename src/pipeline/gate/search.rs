@@ -1,6 +1,7 @@
 //! Searches values for personal data. Values are laid out line by line in one block, and the necessary condition of
 //! each entity runs over the block as a whole; only the values that meet one are looked at by themselves.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use regex::Regex;
@@ -20,8 +21,10 @@ const END: u8 = b'\n';
 pub struct Search {
     entities: Vec<Looked>,
     own: Vec<(String, Regex)>,
-    /// In a JSON document, everything may stand behind one of these.
-    escape: BytesRegex,
+    /// Every necessary condition in one: what most values do not meet, in a single pass.
+    any: BytesRegex,
+    /// That, or an escape, behind which anything may stand.
+    any_in_json: BytesRegex,
     masked: Option<Regex>,
     placeholder: Regex,
     labels: BTreeSet<String>,
@@ -54,12 +57,15 @@ impl Search {
             .entities
             .into_iter()
             .map(|(entity, threshold)| Ok(Looked { entity, threshold, need: need(entity.need())? }))
-            .collect::<Result<_, &'static str>>()?;
+            .collect::<Result<Vec<Looked>, &'static str>>()?;
+        let any: Vec<&str> = entities.iter().map(|looked| looked.entity.need()).collect();
+        let any = if any.is_empty() { "[0-9&&[a-z]]".to_owned() } else { any.join("|") };
         let pattern = |text: &str| Regex::new(text).map_err(|_| "a pattern of the program does not compile");
         let known = Entity::ALL.iter().map(|entity| entity.label()).chain(OTHER_LABELS.iter().copied());
         Ok(Self {
             entities,
-            escape: need(r"\\")?,
+            any: need(&any)?,
+            any_in_json: need(&format!(r"\\|{any}"))?,
             masked: if rules.masks { Some(pattern(r"[*]+[^*]{0,4}")?) } else { None },
             placeholder: pattern("<([0-9A-Z_]{1,64})(?::[0-9a-z]{1,64})?>")?,
             labels: known.map(str::to_owned).chain(rules.patterns.iter().map(|(name, _)| name.clone())).collect(),
@@ -147,22 +153,16 @@ impl<'s> Column<'s> {
 
     fn flush(&mut self) {
         let mut seen: BTreeSet<(usize, &str)> = BTreeSet::new();
-        for looked in &self.search.entities {
-            for index in self.meet(&looked.need) {
-                let holds = if self.json {
-                    leaves(self.value(index)).iter().any(|leaf| self.search.holds(looked, leaf))
-                } else {
-                    self.search.holds(looked, self.value(index))
-                };
-                if holds {
+        for index in self.meet() {
+            let value = self.value(index);
+            // Behind an escape no condition sees what is meant, so such a document is looked at by every detector.
+            let hidden = self.json && value.contains('\\');
+            let texts = if self.json { leaves(value) } else { vec![Cow::Borrowed(value)] };
+            for looked in &self.search.entities {
+                let holds = |text: &Cow<'_, str>| self.search.holds(looked, text);
+                if (hidden || looked.need.is_match(value.as_bytes())) && texts.iter().any(holds) {
                     seen.insert((index, looked.entity.label()));
                 }
-            }
-        }
-        // Behind an escape no condition sees what is meant, so such a document is looked at by every detector.
-        if self.json {
-            for index in self.meet(&self.search.escape) {
-                seen.extend(self.search.document(self.value(index)).into_iter().map(|label| (index, label)));
             }
         }
         if !self.search.own.is_empty() {
@@ -183,12 +183,13 @@ impl<'s> Column<'s> {
         self.ends.clear();
     }
 
-    /// The values in which a condition is met, each once.
-    fn meet(&self, need: &BytesRegex) -> Vec<usize> {
+    /// The values that are worth a look, each once.
+    fn meet(&self) -> Vec<usize> {
+        let any = if self.json { &self.search.any_in_json } else { &self.search.any };
         let mut met = Vec::new();
         let mut from = 0;
-        while let Some(hit) = need.find_at(&self.block, from) {
-            let index = self.ends.partition_point(|end| *end < hit.end());
+        while let Some(end) = any.shortest_match_at(&self.block, from) {
+            let index = self.ends.partition_point(|value| *value < end);
             met.push(index);
             match self.ends.get(index) {
                 Some(end) => from = end + 1,

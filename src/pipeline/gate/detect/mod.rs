@@ -50,15 +50,15 @@ entities! {
     Jwt = "JWT", "eyJ", secret::jwts;
     CloudKey = "CLOUD_KEY", secret::KEY_NEED, secret::keys;
     UrlCredentials = "URL_CREDENTIALS", secret::CREDENTIALS_NEED, secret::credentials;
-    Iban = "IBAN", "[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11}", number::ibans;
-    Card = "CARD", "[0-9](?:[ -]?[0-9]){12}", number::cards;
+    Iban = "IBAN", r"\b[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11}", number::ibans;
+    Card = "CARD", number::CARD_NEED, number::cards;
     Email = "EMAIL", "@|%40", network::emails;
     Vin = "VIN", r"\b[0-9A-Za-z]{13}[0-9]{4}\b", number::vins;
     UsSsn = "US_SSN", "[0-9]{3}-[0-9]{2}-[0-9]{4}", number::ssns;
     Mac = "MAC", "(?:[0-9A-Fa-f]{2}[:-]){5}|(?:[0-9A-Fa-f]{4}[.]){2}", network::macs;
     Ipv6 = "IPV6", "::|(?:[0-9A-Fa-f]{1,4}:){6}", network::ipv6s;
     Ipv4 = "IPV4", "[0-9][.][0-9]{1,3}[.][0-9]{1,3}[.][0-9]", network::ipv4s;
-    Phone = "PHONE", "[+][0-9]", number::phones;
+    Phone = "PHONE", "[+][0-9](?:[ -]?[0-9]){8}", number::phones;
 }
 
 /// Names that removal puts in a value's place, beside those of [`Entity`] and of the owners' patterns.

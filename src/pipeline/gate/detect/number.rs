@@ -17,6 +17,13 @@ pub(super) fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern of the program compiles")
 }
 
+/// Where a card could be, by the digits that networks begin with.
+pub(super) const CARD_NEED: &str = concat!(
+    r"\b(?:(?:2[2-7][0-9]{14}|3[0-9]{13,15}|4[0-9]{12,18}|[569][0-9]{15,18})\b",
+    "|[2-69][0-9]{3}[ -][0-9]{4}[ -][0-9]{4}[ -][0-9]{4}",
+    "|3[0-9]{3}[ -][0-9]{6}[ -][0-9]{4})",
+);
+
 /// How cards are printed: digits in each group.
 const PRINTED: [&[usize]; 4] = [&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
 
