@@ -385,10 +385,14 @@ async fn a_sample_is_told_and_checks_every_row_all_the_same() {
     let bytes = file(&[batch(&vec![FUSION; 1_000])], options.clone());
     let staged = bench.stage(&bytes, 1_000).await;
     for (sample, searched, told) in [(0.25, 3, Some("0.25")), (0.001, 1, Some("0.001")), (1.0, 10, None)] {
-        let report = gate::pass(&bench.store, &[staged.clone()], &plan, sample).await.unwrap();
+        let report = gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, sample).await.unwrap();
         assert_eq!((report.row_groups, report.searched, report.sample.as_deref()), (10, searched, told));
         assert_eq!((report.rows, report.values), (1_000, searched * 100));
-        assert_eq!(gate::pass(&bench.store, &[staged.clone()], &plan, sample).await.unwrap(), report, "the same again");
+        assert_eq!(
+            gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, sample).await.unwrap(),
+            report,
+            "the same again"
+        );
     }
     let mut rows = vec![FUSION; 1_000];
     rows[999] = HERE;

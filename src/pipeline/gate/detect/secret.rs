@@ -57,21 +57,36 @@ fn url_safe(byte: u8) -> bool {
     in_word(byte) || byte == b'-'
 }
 
-/// How a key begins, what follows, and how long that is at least and at most.
-const KEYS: &[(&str, fn(u8) -> bool, usize, usize)] = &[
-    ("AKIA", upper, 16, 16),
-    ("ASIA", upper, 16, 16),
-    ("AIza", url_safe, 35, 35),
-    ("ghp_", letters, 36, 251),
-    ("gho_", letters, 36, 251),
-    ("ghs_", letters, 36, 251),
-    ("ghu_", letters, 36, 251),
-    ("github_pat_", in_word, 22, 255),
-    ("glpat-", url_safe, 20, 64),
-    ("xoxb-", url_safe, 10, 255),
-    ("xoxp-", url_safe, 10, 255),
-    ("sk_live_", letters, 16, 255),
-    ("rk_live_", letters, 16, 255),
+/// A kind of key.
+struct Key {
+    /// How it begins.
+    prefix: &'static str,
+    /// What follows.
+    part: fn(u8) -> bool,
+    /// How long that is at least.
+    least: usize,
+    /// How long that is at most.
+    most: usize,
+}
+
+const fn key(prefix: &'static str, part: fn(u8) -> bool, least: usize, most: usize) -> Key {
+    Key { prefix, part, least, most }
+}
+
+const KEYS: &[Key] = &[
+    key("AKIA", upper, 16, 16),
+    key("ASIA", upper, 16, 16),
+    key("AIza", url_safe, 35, 35),
+    key("ghp_", letters, 36, 251),
+    key("gho_", letters, 36, 251),
+    key("ghs_", letters, 36, 251),
+    key("ghu_", letters, 36, 251),
+    key("github_pat_", in_word, 22, 255),
+    key("glpat-", url_safe, 20, 64),
+    key("xoxb-", url_safe, 10, 255),
+    key("xoxp-", url_safe, 10, 255),
+    key("sk_live_", letters, 16, 255),
+    key("rk_live_", letters, 16, 255),
 ];
 
 /// Keys of clouds and services, and the first line of a private key.
@@ -81,7 +96,7 @@ pub(super) fn keys(text: &str, hits: &mut Vec<Hit>) {
             hits.push((found.start(), found.end(), 95));
             continue;
         }
-        let Some((prefix, part, least, most)) = KEYS.iter().find(|(prefix, ..)| found.as_str().starts_with(prefix))
+        let Some(Key { prefix, part, least, most }) = KEYS.iter().find(|key| found.as_str().starts_with(key.prefix))
         else {
             continue;
         };
