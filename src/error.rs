@@ -70,6 +70,8 @@ codes! {
     NothingExportable = "NOTHING_EXPORTABLE", retryable: false;
     /// A column has a type that cannot be exported yet.
     TypeUnsupported = "TYPE_UNSUPPORTED", retryable: false;
+    /// A column that would leave has another type than the one that was classified.
+    ColumnRetyped = "COLUMN_RETYPED", retryable: false;
     /// The table changed between planning and reading.
     SchemaChanged = "SCHEMA_CHANGED", retryable: true;
     /// A value does not fit the type that the file has for it.

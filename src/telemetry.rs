@@ -60,5 +60,8 @@ pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_counter!("exporter_partitions_total", "Attempts at partitions, by result.");
     metrics::describe_counter!("exporter_tables_total", "Publications of tables, by result.");
     metrics::describe_counter!("exporter_leases_reaped_total", "Leases taken back from lost workers.");
+    metrics::describe_gauge!("exporter_unclassified_columns", "Columns of a table that nobody has classified.");
+    metrics::describe_gauge!("exporter_missing_columns", "Classified columns of a table that the warehouse lacks.");
+    metrics::describe_gauge!("exporter_retyped_columns", "Columns of a table with another type than was classified.");
     Ok(handle)
 }

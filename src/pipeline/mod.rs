@@ -66,8 +66,6 @@ pub struct PipelineSettings {
     pub gate_sample: f64,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
-    /// Whether there is a key for pseudonyms.
-    pub pseudonyms: bool,
 }
 
 impl Default for PipelineSettings {
@@ -78,7 +76,6 @@ impl Default for PipelineSettings {
             first_row_timeout: Duration::from_secs(300),
             gate_sample: 1.0,
             retry_pause: Duration::from_secs(1),
-            pseudonyms: false,
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use classification::rules::{ExportTable, TimeUnit as RuleUnit};
-use classification::{CatalogColumn, Decision, Policy, PolicyContext, PolicyError, TableName};
+use classification::rules::ExportTable;
+use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,8 +13,8 @@ use super::Pipeline;
 use super::protect::guards;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
-use crate::rules::Rules;
-use crate::warehouse::{ScanSpec, TableShape, TimeSlice, TimeUnit};
+use crate::rules::{Observed, Rules, TableDrift, refusal};
+use crate::warehouse::{ScanSpec, TableShape, TimeSlice};
 
 /// The most partitions of one table: a file each, and every one a query.
 const MOST_PARTITIONS: i64 = 1_000;
@@ -37,6 +37,8 @@ pub struct TablePlan {
 /// # Errors
 /// Only what concerns the whole job: rules that do not hold, a warehouse or a metadata database that is away.
 pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, Vec<PlannedTable>), Failure> {
+    // Before the rules: see there.
+    let observed = pipeline.rules.observed().await?;
     let rules = pipeline.rules.load().await?;
     pipeline.rules.keep(&rules).await?;
     let named: Option<BTreeSet<TableName>> =
@@ -49,7 +51,7 @@ pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, V
     let mut planned = Vec::with_capacity(wanted.len());
     for row in wanted {
         let table = row.table_name.clone();
-        let fate = match plan_table(pipeline, task, &rules, row, shapes.get(&table)).await {
+        let fate = match plan_table(pipeline, task, (&rules, &observed), row, shapes.get(&table)).await {
             Ok(fate) => fate,
             // What may pass is waited for, and the whole plan made again; in the end the others go on without it.
             Err(failure) if failure.code.retryable() && !pipeline.queue.is_last(task.attempt) => return Err(failure),
@@ -95,7 +97,7 @@ fn wanted<'r>(
 async fn plan_table(
     pipeline: &Pipeline,
     task: &PlanTask,
-    rules: &Rules,
+    (rules, observed): (&Rules, &Observed),
     row: &ExportTable,
     shape: Option<&TableShape>,
 ) -> Result<TableFate, Failure> {
@@ -112,13 +114,16 @@ async fn plan_table(
     })?;
     let catalog: Vec<CatalogColumn> = shape.columns.iter().map(|column| column.catalog.clone()).collect();
     let context =
-        PolicyContext { today: rules.today, tenant: task.tenant.as_str(), pseudonyms: pipeline.settings.pseudonyms };
-    let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| policy_failure(&error))?;
+        PolicyContext { today: rules.today, tenant: task.tenant.as_str(), pseudonyms: pipeline.pseudonyms.is_some() };
+    let drift = TableDrift::of(&rules.set, table, &catalog, observed);
+    drift.report();
+    let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| refusal(&error))?;
+    drift.refuse(&policy)?;
     let manifest_types = manifest_types(&policy, shape)?;
 
     let slice = TimeSlice {
         column: time_column.clone(),
-        unit: unit(row.time_unit),
+        unit: row.time_unit.into(),
         zone: row.time_zone.clone(),
         start: task.window.start,
         end: task.window.end,
@@ -141,6 +146,7 @@ async fn plan_table(
             (stored(&scan), weight)
         })
         .collect();
+    pipeline.rules.observe(table, &policy.columns, observed, rules.revision).await?;
     let plan = TablePlan { policy, window: task.window, manifest_types };
     Ok(TableFate::Export {
         directory: pipeline.layout.on_demand(&task.tenant, table, task.window),
@@ -184,26 +190,6 @@ fn cut(window: Window, count: i64) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
         i => window.start + TimeDelta::seconds(length.num_seconds() * i / count),
     };
     (0..count).map(|i| (edge(i), edge(i + 1))).collect()
-}
-
-fn unit(unit: RuleUnit) -> TimeUnit {
-    match unit {
-        RuleUnit::Timestamp => TimeUnit::Timestamp,
-        RuleUnit::Date => TimeUnit::Date,
-        RuleUnit::EpochS => TimeUnit::EpochS,
-        RuleUnit::EpochMs => TimeUnit::EpochMs,
-    }
-}
-
-fn policy_failure(error: &PolicyError) -> Failure {
-    let code = match error {
-        PolicyError::TableUnknown { .. } | PolicyError::TableDisabled { .. } | PolicyError::OtherTenant { .. } => {
-            ErrorCode::TableNotOffered
-        }
-        PolicyError::ColumnMissing { .. } | PolicyError::Unclassified { .. } => ErrorCode::RulesInvalid,
-        PolicyError::NothingExportable { .. } => ErrorCode::NothingExportable,
-    };
-    Failure::new(code, error.to_string())
 }
 
 fn stored<T: Serialize>(value: &T) -> Value {

@@ -1,6 +1,10 @@
 //! The rules as the metadata database keeps them: read whole, from one snapshot, and replaced whole, in one
 //! transaction. What they mean is for the `classification` crate; nothing here decides what may leave.
 
+mod drift;
+mod edit;
+mod observed;
+mod refusal;
 mod statements;
 
 use std::path::Path;
@@ -13,6 +17,11 @@ use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool};
 
 use crate::error::{ErrorCode, Failure};
+
+pub use drift::{ColumnDrift, DriftKind, TableDrift};
+pub use edit::{Accepted, RuleChange, RuleEdit, column_of};
+pub use observed::Observed;
+pub use refusal::refusal;
 
 /// The rules of one moment.
 #[derive(Debug, Clone)]

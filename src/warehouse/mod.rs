@@ -51,6 +51,18 @@ pub enum TimeUnit {
     EpochMs,
 }
 
+impl From<classification::rules::TimeUnit> for TimeUnit {
+    fn from(unit: classification::rules::TimeUnit) -> Self {
+        use classification::rules::TimeUnit as Rule;
+        match unit {
+            Rule::Timestamp => Self::Timestamp,
+            Rule::Date => Self::Date,
+            Rule::EpochS => Self::EpochS,
+            Rule::EpochMs => Self::EpochMs,
+        }
+    }
+}
+
 /// The rows of a half-open time range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeSlice {
@@ -245,6 +257,24 @@ pub trait Warehouse: Send + Sync + fmt::Debug {
 
     /// What a scan would yield, from statistics alone.
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError>;
+
+    /// How many rows of a table meet each of these conditions: those of a time slice, or of the whole table. All are
+    /// counted in one statement, and so of one moment.
+    async fn count(
+        &self,
+        table: &TableName,
+        slice: Option<&TimeSlice>,
+        conditions: &[Predicate],
+    ) -> Result<Vec<i64>, WarehouseError>;
+
+    /// How many rows that meet a condition belong to no time slice, however long: their time is NULL, infinite or not
+    /// a number. Of the slice only the column and its unit count.
+    async fn count_timeless(
+        &self,
+        table: &TableName,
+        slice: &TimeSlice,
+        condition: &Predicate,
+    ) -> Result<i64, WarehouseError>;
 
     /// Starts a scan. Fails before a byte moves when a column is not what was planned or cannot be exported.
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError>;

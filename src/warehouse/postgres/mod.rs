@@ -6,6 +6,7 @@
 
 mod catalog;
 mod copy;
+mod count;
 mod error;
 mod estimate;
 mod sql;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
-use classification::TableName;
+use classification::{Predicate, TableName};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use sqlx::{Connection, PgPool, Row};
@@ -28,7 +29,7 @@ use tokio::time::timeout;
 use self::copy::{BatchLimits, Decoder};
 use self::error::Doing;
 use self::stream::Reader;
-use super::{BatchStream, Estimate, ScanContext, ScanSpec, TableShape, Warehouse, WarehouseError};
+use super::{BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError};
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
 const SESSION: &str = "SET search_path = pg_catalog; SET standard_conforming_strings = on; SET TIME ZONE 'UTC'; \
@@ -161,6 +162,26 @@ impl Warehouse for PostgresWarehouse {
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError> {
         let table = self.table(&scan.table).await?;
         estimate::estimate(&self.planning, scan, &table).await
+    }
+
+    async fn count(
+        &self,
+        table: &TableName,
+        slice: Option<&TimeSlice>,
+        conditions: &[Predicate],
+    ) -> Result<Vec<i64>, WarehouseError> {
+        let table = self.table(table).await?;
+        count::count(&self.planning, &table, slice, conditions).await
+    }
+
+    async fn count_timeless(
+        &self,
+        table: &TableName,
+        slice: &TimeSlice,
+        condition: &Predicate,
+    ) -> Result<i64, WarehouseError> {
+        let table = self.table(table).await?;
+        count::timeless(&self.planning, &table, slice, condition).await
     }
 
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError> {

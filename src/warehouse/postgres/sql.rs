@@ -45,7 +45,7 @@ pub(super) fn literal(value: &str) -> String {
 }
 
 /// A table as it stands in `FROM`.
-fn qualified(table: &TableName) -> String {
+pub(super) fn qualified(table: &TableName) -> String {
     format!("{}.{}", ident(table.schema()), ident(table.name()))
 }
 
@@ -125,7 +125,7 @@ fn text(column: &str, table: &Table) -> Result<String, WarehouseError> {
 }
 
 /// A condition on a row, in parentheses wherever it could be torn apart.
-fn predicate(predicate_: &Predicate, table: &Table) -> Result<String, WarehouseError> {
+pub(super) fn predicate(predicate_: &Predicate, table: &Table) -> Result<String, WarehouseError> {
     Ok(match predicate_ {
         Predicate::Always => "true".to_owned(),
         Predicate::Never => "false".to_owned(),
@@ -177,7 +177,7 @@ fn clock(slice: &TimeSlice, table: &Table) -> Result<Clock, WarehouseError> {
 }
 
 /// The condition of a time slice, in a form that an index on the column serves.
-fn time(slice: &TimeSlice, table: &Table) -> Result<String, WarehouseError> {
+pub(super) fn time(slice: &TimeSlice, table: &Table) -> Result<String, WarehouseError> {
     let name = ident(&slice.column);
     Ok(match clock(slice, table)? {
         Clock::Instants => {

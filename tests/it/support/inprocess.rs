@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use classification::TableName;
+use classification::{Predicate, TableName};
 use data_exporter::jobs::{
     ExportFormat, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant,
 };
 use data_exporter::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
 use data_exporter::storage::ObjectStore;
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
-use data_exporter::warehouse::{BatchStream, Estimate, ScanContext, ScanSpec, TableShape, Warehouse, WarehouseError};
+use data_exporter::warehouse::{
+    BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError,
+};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 use tokio::task::JoinHandle;
@@ -60,6 +62,24 @@ impl Warehouse for Troubled {
 
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError> {
         self.inner.estimate(scan).await
+    }
+
+    async fn count(
+        &self,
+        table: &TableName,
+        slice: Option<&TimeSlice>,
+        conditions: &[Predicate],
+    ) -> Result<Vec<i64>, WarehouseError> {
+        self.inner.count(table, slice, conditions).await
+    }
+
+    async fn count_timeless(
+        &self,
+        table: &TableName,
+        slice: &TimeSlice,
+        condition: &Predicate,
+    ) -> Result<i64, WarehouseError> {
+        self.inner.count_timeless(table, slice, condition).await
     }
 
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError> {
