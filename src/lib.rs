@@ -6,6 +6,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod explain;
 pub mod identity;
 pub mod jobs;
 pub mod lifecycle;

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, ApiContext, Authenticator, Bearer, LinkSettings, RateLimit, RequestsReady, TokenSettings};
 use crate::config::{AuthKind, LinksKind, Settings};
 use crate::error::{ErrorCode, Failure};
+use crate::explain::Explainer;
 use crate::identity::{AuditLog, KeyStore};
 use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests};
 use crate::links::LinkBook;
@@ -32,6 +33,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Connections to the metadata database, at most. Heartbeats have one of their own beside these.
 const METADATA_CONNECTIONS: u32 = 16;
+/// Connections to the warehouse for whoever asks what the rules do: a count can read much.
+const EXPLAINING_CONNECTIONS: u32 = 2;
 /// How often the metrics drop what is too old to be rendered.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a GraphQL request may run.
@@ -130,6 +133,36 @@ async fn check_migrated(pool: &PgPool) -> Result<(), Failure> {
         ErrorCode::SettingsInvalid,
         format!("the metadata database lacks {missing} of this version's migrations; run `data-exporter migrate`"),
     ))
+}
+
+/// The rules, and what explains them, for a command.
+///
+/// # Errors
+/// As [`metadata`], and `WAREHOUSE_DENIED` for an address that is none.
+pub async fn explaining(settings: &Settings) -> Result<(RuleStore, Explainer), Failure> {
+    let pool = metadata(settings).await?;
+    let explainer = explainer(settings, &pool, settings.statement_timeout)?;
+    Ok((RuleStore::new(pool), explainer))
+}
+
+/// Explains the rules of this metadata database against the settings' warehouse, whose answers may each take this
+/// long.
+///
+/// # Errors
+/// `WAREHOUSE_DENIED` for an address that is none.
+fn explainer(settings: &Settings, pool: &PgPool, patience: Duration) -> Result<Explainer, Failure> {
+    let warehouse: Option<Arc<dyn Warehouse>> = match settings.warehouse_url.clone() {
+        Some(url) => {
+            let options = PostgresOptions {
+                max_connections: EXPLAINING_CONNECTIONS,
+                statement_timeout: patience,
+                ..Default::default()
+            };
+            Some(Arc::new(PostgresWarehouse::new(url, options)?))
+        }
+        None => None,
+    };
+    Ok(Explainer::new(RuleStore::new(pool.clone()), warehouse))
 }
 
 impl Services {

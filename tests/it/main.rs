@@ -16,6 +16,8 @@ mod auth_matrix;
 mod auth_tenants;
 mod auth_tokens;
 mod canaries;
+mod classification_drift;
+mod classification_explain;
 mod cli;
 mod demo;
 mod export_processes;
