@@ -292,6 +292,12 @@ impl Services {
             },
             link_book: LinkBook::new(self.pool.clone()),
             audit: AuditLog::new(self.pool.clone()),
+            rules: self.rules.clone(),
+            explainer: explainer(
+                &self.settings,
+                &self.pool,
+                self.settings.statement_timeout.min(REQUEST_TIMEOUT - Duration::from_secs(2)),
+            )?,
             auth: self.authenticator()?,
             rate: RateLimit { per_second: self.settings.rate_limit, burst: self.settings.rate_burst },
             graphiql: self.settings.graphiql,

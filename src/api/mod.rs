@@ -1,7 +1,8 @@
 //! The endpoint: GraphQL over HTTP and websockets, GraphiQL where it is enabled, links, health and metrics.
 //!
-//! It queues requests and reads what became of them. It never runs an export, never asks a warehouse, and hands out
-//! links without touching the objects behind them. Everything that arrives is limited before it is understood: how
+//! It queues requests and reads what became of them. It never runs an export, asks a warehouse for nothing but its
+//! catalog and counts when somebody wants the rules explained, and hands out links without touching the objects
+//! behind them. Everything that arrives is limited before it is understood: how
 //! long it may take to arrive, how large it is, how deep it nests, how long it may run.
 
 pub mod auth;
@@ -28,9 +29,11 @@ use self::files::Files;
 pub use self::graphql::{roles, sdl};
 pub use self::health::{Readiness, RequestsReady};
 pub use self::server::{ConnectionLimits, serve, serve_within};
+use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::links::LinkBook;
+use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 
 /// How download links are made.
@@ -53,6 +56,10 @@ pub struct ApiContext {
     pub links: LinkSettings,
     /// What administrators did.
     pub audit: AuditLog,
+    /// What may leave.
+    pub rules: RuleStore,
+    /// Says what the rules do to the warehouse's tables.
+    pub explainer: Explainer,
     /// Where it is written who was handed which, and who followed one.
     pub link_book: LinkBook,
     /// Finds out who asks.

@@ -11,7 +11,7 @@ use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
 use super::failure::metadata_failure;
-use super::model::{ExportFormat, JobId, JobKind, JobView, TableExportStatus, Tenant};
+use super::model::{ExportFormat, JobId, JobKind, JobView, TableExportStatus, Tenant, Window};
 use super::range::window_of;
 use super::view::{JobRow, TableRow};
 use crate::error::{ErrorCode, Failure};
@@ -122,9 +122,7 @@ impl Requests {
             return Ok(known);
         }
 
-        let now: DateTime<Utc> =
-            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await.map_err(metadata_failure)?;
-        let window = window_of(request.start, request.end, now)?;
+        let window = self.window(request.start, request.end).await?;
         self.check_offered(&request.tenant, tables.as_ref()).await?;
         let waiting: i64 = sqlx::query_scalar(include_str!("sql/waiting_requests.sql"))
             .bind(request.tenant.as_str())
@@ -166,6 +164,32 @@ impl Requests {
                 "a request with this idempotency key is being removed; try again",
             )
         })
+    }
+
+    /// A table and a range as [`Requests::submit`] would take them from this tenant.
+    ///
+    /// # Errors
+    /// `RANGE_INVALID`, `RANGE_TOO_LONG`, `RANGE_IN_FUTURE`, `TABLE_NOT_OFFERED`, `TABLE_WITHOUT_TIME`,
+    /// `METADATA_UNAVAILABLE`.
+    pub async fn offered(
+        &self,
+        tenant: &Tenant,
+        table: &str,
+        start: i64,
+        end: i64,
+    ) -> Result<(TableName, Window), Failure> {
+        let named = named_tables(&[table.to_owned()])?;
+        let window = self.window(start, end).await?;
+        self.check_offered(tenant, Some(&named)).await?;
+        let table = named.into_iter().next();
+        Ok((table.ok_or_else(|| Failure::new(ErrorCode::Internal, "a named table has no name"))?, window))
+    }
+
+    /// The range of a request, by the database's clock.
+    async fn window(&self, start: i64, end: i64) -> Result<Window, Failure> {
+        let now: DateTime<Utc> =
+            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await.map_err(metadata_failure)?;
+        window_of(start, end, now)
     }
 
     async fn submitted_before(&self, request: &NewRequest, body_hash: &[u8]) -> Result<Option<JobId>, Failure> {

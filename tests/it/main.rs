@@ -18,6 +18,7 @@ mod auth_tokens;
 mod canaries;
 mod classification_drift;
 mod classification_explain;
+mod classification_rules;
 mod cli;
 mod demo;
 mod export_processes;

@@ -10,6 +10,7 @@ mod links;
 mod mutation;
 mod query;
 mod roles;
+mod rules;
 mod subscription;
 mod types;
 
@@ -31,9 +32,11 @@ use super::ApiContext;
 use super::auth::{Buckets, Identity};
 use super::scope::RequestId;
 use crate::error::{ErrorCode, Failure};
+use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::links::Visitor;
+use crate::rules::RuleStore;
 
 type ExporterSchema = Schema<Query, Mutation, Subscription>;
 
@@ -73,6 +76,8 @@ impl Endpoint {
             .limit_directives(guard::MOST_DIRECTIVES)
             .data::<Requests>(context.requests.clone())
             .data::<AuditLog>(context.audit.clone())
+            .data::<RuleStore>(context.rules.clone())
+            .data::<Explainer>(context.explainer.clone())
             .data(Hub::new(context.requests.clone()))
             .data(Links {
                 book: context.link_book.clone(),

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 use super::super::auth::{Identity, Role};
 use super::errors;
 use crate::error::{ErrorCode, Failure};
+use crate::jobs::Tenant;
 
 /// Every field of a root, and the role that it needs.
 pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
@@ -24,10 +25,31 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Query", "exportTables", Role::Requester),
     ("Query", "tableExportJobStatuses", Role::Requester),
     ("Query", "auditLog", Role::Admin),
+    // What becomes of the asker's own export: no more than the decisions in its manifest tell.
+    ("Query", "explainExport", Role::Requester),
+    // The rules name columns that never leave and providers that are not exported: more than a requester is told.
+    ("Query", "classification", Role::Admin),
+    ("Query", "unclassifiedColumns", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
     ("Mutation", "revokeLinks", Role::Admin),
+    ("Mutation", "setColumnClassification", Role::Admin),
+    ("Mutation", "setSourceClassification", Role::Admin),
+    ("Mutation", "setMetricClassification", Role::Admin),
+    ("Mutation", "enableTable", Role::Admin),
     ("Subscription", "requestProgress", Role::Requester),
+];
+
+/// Fields about rules. There is one set of rules for all tenants, so one tenant's administrator must not change what
+/// leaves of another's: these are for administrators of the tenant `default`, to whom tables belong unless they name
+/// another tenant in each row.
+const OF_ALL_TENANTS: &[(&str, &str)] = &[
+    ("Query", "classification"),
+    ("Query", "unclassifiedColumns"),
+    ("Mutation", "setColumnClassification"),
+    ("Mutation", "setSourceClassification"),
+    ("Mutation", "setMetricClassification"),
+    ("Mutation", "enableTable"),
 ];
 
 const ROOTS: [&str; 3] = ["Query", "Mutation", "Subscription"];
@@ -43,6 +65,14 @@ pub fn roles() -> Vec<(String, Role)> {
 
 fn forbidden(field: &str, role: Role) -> async_graphql::Error {
     let why = format!("{field} is for the role {}, which this key or token does not have", role.as_str());
+    errors::of(Failure::new(ErrorCode::Forbidden, why))
+}
+
+fn of_another_tenant(field: &str) -> async_graphql::Error {
+    let why = format!(
+        "{field} is about the rules of all tenants: it is for administrators of the tenant '{}'",
+        Tenant::DEFAULT
+    );
     errors::of(Failure::new(ErrorCode::Forbidden, why))
 }
 
@@ -67,8 +97,8 @@ impl Extension for Held {
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
         let document = next.run(context, query, variables).await?;
-        let roles = context.data_opt::<Identity>().map(|identity| &identity.roles);
-        let mut walk = Walk { document: &document, roles, spread: BTreeSet::new() };
+        let identity = context.data_opt::<Identity>();
+        let mut walk = Walk { document: &document, identity, spread: BTreeSet::new() };
         for (_, operation) in document.operations.iter() {
             let root = match operation.node.ty {
                 OperationType::Query => "Query",
@@ -98,7 +128,7 @@ impl Extension for Held {
 
 struct Walk<'d> {
     document: &'d ExecutableDocument,
-    roles: Option<&'d BTreeSet<Role>>,
+    identity: Option<&'d Identity>,
     spread: BTreeSet<&'d str>,
 }
 
@@ -111,9 +141,14 @@ impl<'d> Walk<'d> {
                 Selection::Field(field) => {
                     let name = field.node.name.node.as_str();
                     if let Some(role) = decision(root, name)
-                        && !self.roles.is_some_and(|roles| roles.contains(&role))
+                        && !self.identity.is_some_and(|identity| identity.roles.contains(&role))
                     {
                         return Err(forbidden(name, role).into_server_error(field.pos));
+                    }
+                    if OF_ALL_TENANTS.contains(&(root, name))
+                        && !self.identity.is_some_and(|identity| identity.tenant.as_str() == Tenant::DEFAULT)
+                    {
+                        return Err(of_another_tenant(name).into_server_error(field.pos));
                     }
                 }
                 Selection::InlineFragment(fragment) => self.fields(root, &fragment.node.selection_set)?,

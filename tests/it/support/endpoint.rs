@@ -11,12 +11,15 @@ use data_exporter::api::{
     ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, RateLimit, RequestsReady, TokenSettings, router,
     serve_within,
 };
+use data_exporter::explain::Explainer;
 use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};
 use data_exporter::jobs::{Requests, Tenant};
 use data_exporter::links::LinkBook;
+use data_exporter::rules::RuleStore;
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
+use data_exporter::warehouse::Warehouse;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};
 use secrecy::ExposeSecret;
@@ -104,6 +107,8 @@ pub(crate) struct Options {
     /// Whose tokens are believed.
     pub(crate) tokens: Option<TokenSettings>,
     pub(crate) rate: RateLimit,
+    /// What explanations look at.
+    pub(crate) warehouse: Option<Arc<dyn Warehouse>>,
     pub(crate) connections: ConnectionLimits,
 }
 
@@ -116,6 +121,7 @@ impl Default for Options {
             keys: false,
             tokens: None,
             rate: RateLimit::NONE,
+            warehouse: None,
             connections: ConnectionLimits::default(),
         }
     }
@@ -154,6 +160,8 @@ impl Endpoint {
             links: LinkSettings { redirect_to: None, ttl: Duration::from_secs(86_400) },
             link_book: LinkBook::new(pool.clone()),
             audit: AuditLog::new(pool.clone()),
+            rules: RuleStore::new(pool.clone()),
+            explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse),
             auth,
             rate: options.rate,
             graphiql: options.graphiql,

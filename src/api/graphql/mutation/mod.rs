@@ -1,16 +1,17 @@
 //! What may be done.
 
 use async_graphql::{Context, Object, Result};
+use classification::rules::{ColumnRule, MetricRule, SourceRule};
 
 use super::super::auth::Identity;
 use super::errors;
 use super::links::Links;
 use super::query::find;
-use super::types::{ExportFormat, RequestStatus, RevokedLinks};
+use super::rules;
+use super::types::{ChangedRule, ClassificationCode, Date, ExportFormat, RequestStatus, RevokedLinks};
 use crate::error::{ErrorCode, Failure};
-use crate::identity::Actor;
 use crate::jobs::{self, JobId, NewRequest, Requests};
-use crate::links::Visitor;
+use crate::rules::RuleEdit;
 
 /// The root of mutations.
 pub(super) struct Mutation;
@@ -66,12 +67,7 @@ impl Mutation {
         #[graphql(desc = "What `requestData` returned.")] request_id: String,
     ) -> Result<RevokedLinks> {
         let identity = context.data::<Identity>()?;
-        let visitor = context.data::<Visitor>()?;
-        let by = Actor {
-            name: identity.subject.clone(),
-            origin: visitor.address.clone().unwrap_or_else(|| "unknown address".to_owned()),
-            request_id: Some(visitor.request_id.clone()),
-        };
+        let by = rules::actor(context)?;
         let job = request_id.parse::<JobId>().ok();
         let revoked = match job {
             Some(job) => {
@@ -85,5 +81,68 @@ impl Mutation {
             let unknown = "there is no such request; its id is what requestData returned";
             errors::of(Failure::new(ErrorCode::NotFound, unknown))
         })
+    }
+
+    /// Says what a column is, attestation included: the rule is then exactly this. Accepts the type that the column has
+    /// now. For administrators of the tenant `default`, as the rules hold for all tenants.
+    #[allow(clippy::too_many_arguments)] // The arguments of the field.
+    async fn set_column_classification(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The table, as the warehouse names it: `table`, or `schema.table` outside public.")]
+        table: String,
+        #[graphql(desc = "The column, in the warehouse's own case.")] column: String,
+        #[graphql(desc = "What it is.")] classification: ClassificationCode,
+        #[graphql(
+            desc = "Who attests that it holds no personal data; an attestation needs all three, and what is left out is not attested."
+        )]
+        pii_exempt_by: Option<String>,
+        #[graphql(desc = "Why it holds none.")] pii_exempt_reason: Option<String>,
+        #[graphql(desc = "The last day on which the attestation counts.")] pii_exempt_until: Option<Date>,
+    ) -> Result<ChangedRule> {
+        let rule = ColumnRule {
+            table_name: rules::table_named(&table)?,
+            column_name: column,
+            classification: classification.into(),
+            pii_exempt_by,
+            pii_exempt_reason,
+            pii_exempt_until: pii_exempt_until.map(|Date(day)| day),
+        };
+        rules::edit_column(context, rule).await
+    }
+
+    /// Says what a source of data is, for every table. For administrators of the tenant `default`.
+    async fn set_source_classification(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The source, as the source columns hold it, byte for byte.")] source: String,
+        #[graphql(desc = "What it is.")] classification: ClassificationCode,
+    ) -> Result<ChangedRule> {
+        let rule = SourceRule { source, classification: classification.into() };
+        rules::edit(context, RuleEdit::Source(rule), None).await
+    }
+
+    /// Says what a metric of a long table is. For administrators of the tenant `default`.
+    async fn set_metric_classification(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "A table that has a metric column.")] table: String,
+        #[graphql(desc = "The metric, as the metric column holds it, byte for byte.")] metric: String,
+        #[graphql(desc = "What it is.")] classification: ClassificationCode,
+    ) -> Result<ChangedRule> {
+        let table_name = rules::table_named(&table)?;
+        let rule = MetricRule { table_name, metric_name: metric, classification: classification.into() };
+        rules::edit(context, RuleEdit::Metric(rule), None).await
+    }
+
+    /// Says whether a table of `export_tables` is exported. For administrators of the tenant `default`.
+    async fn enable_table(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The table, see `classification`.")] table: String,
+        #[graphql(desc = "Whether it is exported.")] enabled: bool,
+    ) -> Result<ChangedRule> {
+        let table = rules::table_named(&table)?;
+        rules::edit(context, RuleEdit::Table { table, enabled }, None).await
     }
 }

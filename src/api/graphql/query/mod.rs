@@ -4,12 +4,20 @@ use async_graphql::{Context, Object, Result};
 
 use super::super::auth::Identity;
 use super::errors;
+use super::rules;
 use super::types::{
-    AuditEntry, Connection, ExportTable, RequestStatus, TableExportJobStatus, TableExportJobStatusFilter, page,
-    page_cost,
+    AuditEntry, Classification, Connection, ExplainedExport, ExportTable, RequestStatus, TableExportJobStatus,
+    TableExportJobStatusFilter, UnclassifiedColumn, page, page_cost,
 };
+use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::{JobId, Requests};
+use crate::rules::RuleStore;
+
+/// What it costs to have an export explained: two questions that read rows.
+const EXPLAINING: usize = 5_000;
+/// What it costs to look at all rules, or at all tables.
+const LOOKING: usize = 1_000;
 
 /// The root of queries.
 pub(super) struct Query;
@@ -70,6 +78,40 @@ impl Query {
             |row| (row.started_at, row.job_id, row.table_name.clone()),
             TableExportJobStatus::from,
         ))
+    }
+
+    /// What would leave of a table in a range, and why: each column with the rule that decided it, and how many of the
+    /// asker's rows each rule holds back. Counting reads the rows of the range; ask for less if it takes too long.
+    #[graphql(complexity = "EXPLAINING + child_complexity")]
+    async fn explain_export(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The table, see `exportTables`.")] table: String,
+        #[graphql(desc = "First second inside, as for `requestData`.")] start_time: i64,
+        #[graphql(desc = "First second outside, at most a day later.")] end_time: i64,
+    ) -> Result<ExplainedExport> {
+        Ok(rules::explain(context, &table, start_time, end_time).await?.into())
+    }
+
+    /// The rules as they are. For administrators of the tenant `default`, since they hold for all tenants.
+    #[graphql(complexity = "LOOKING + child_complexity")]
+    async fn classification(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Only what concerns this table; left out: everything.")] table: Option<String>,
+    ) -> Result<Classification> {
+        let table = table.as_deref().map(rules::table_named).transpose()?;
+        let found = context.data::<RuleStore>()?.load().await.map_err(|error| errors::of(error.into()))?;
+        Ok(Classification::of(&found, table.as_ref()))
+    }
+
+    /// Where the columns of enabled tables and the rules have come apart, as the warehouse is now: columns that nobody
+    /// has classified, classified ones that are gone, and ones of another type than was classified. For administrators
+    /// of the tenant `default`.
+    #[graphql(complexity = "LOOKING + child_complexity")]
+    async fn unclassified_columns(&self, context: &Context<'_>) -> Result<Vec<UnclassifiedColumn>> {
+        let drift = context.data::<Explainer>()?.drift().await.map_err(errors::of)?;
+        Ok(drift.into_iter().map(Into::into).collect())
     }
 
     /// What administrators did in the affairs of the tenant, newest first. For administrators.

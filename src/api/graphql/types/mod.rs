@@ -1,8 +1,10 @@
 //! The types of the schema, one file a subject.
 
 mod audit;
+mod classification;
 mod connection;
 mod enums;
+mod explained;
 mod request_status;
 mod revoked_links;
 mod scalars;
@@ -10,8 +12,10 @@ mod table_statuses;
 mod tables;
 
 pub(super) use self::audit::AuditEntry;
+pub(super) use self::classification::{ChangedRule, Classification, ClassificationCode};
 pub(super) use self::connection::{Connection, page, page_cost};
 pub(super) use self::enums::{ExportFormat, ExportKind, RequestState, TableState};
+pub(super) use self::explained::{ExplainedExport, UnclassifiedColumn};
 pub(super) use self::request_status::RequestStatus;
 pub(super) use self::revoked_links::RevokedLinks;
 pub(super) use self::scalars::{Date, Long};
