@@ -300,6 +300,7 @@ impl Services {
             )?,
             auth: self.authenticator()?,
             rate: RateLimit { per_second: self.settings.rate_limit, burst: self.settings.rate_burst },
+            websockets_of_identity: self.settings.websockets_per_identity,
             graphiql: self.settings.graphiql,
             introspection: self.settings.introspection,
             ready: Arc::new(RequestsReady(self.requests.clone())),

@@ -66,6 +66,8 @@ pub struct ApiContext {
     pub auth: Authenticator,
     /// How much one identity may ask.
     pub rate: RateLimit,
+    /// Most websockets of one identity at once.
+    pub websockets_of_identity: usize,
     /// Whether `GET /graphql` serves GraphiQL.
     pub graphiql: bool,
     /// Whether the schema may be asked about itself, and whether errors suggest names of it.
@@ -94,7 +96,7 @@ pub fn router(context: ApiContext) -> Router {
     let endpoint = Arc::new(graphql::Endpoint::new(&context));
     let files = Files { book: context.link_book.clone(), store: Arc::clone(&context.store) };
     let auth = Arc::new(context.auth);
-    let sockets = graphql::Sockets::new(Arc::clone(&endpoint), Arc::clone(&auth));
+    let sockets = graphql::Sockets::new(Arc::clone(&endpoint), Arc::clone(&auth), context.websockets_of_identity);
     // Who asks is settled before a byte of the body is read.
     let asked =
         post(graphql::answer).with_state(endpoint).route_layer(middleware::from_fn_with_state(auth, auth::identify));

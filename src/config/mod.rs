@@ -84,6 +84,8 @@ pub struct Settings {
     pub rate_limit: u32,
     /// `EXPORTER_RATE_BURST`: requests at once after a pause.
     pub rate_burst: u32,
+    /// `EXPORTER_WEBSOCKETS_PER_IDENTITY`: most websockets of one identity to this process at once.
+    pub websockets_per_identity: usize,
     /// `EXPORTER_GRAPHIQL`; on in local mode.
     pub graphiql: bool,
     /// `EXPORTER_INTROSPECTION`: whether the schema may be asked about itself, and suggests names; on in local mode.
@@ -153,6 +155,7 @@ impl Settings {
             auth: auth::read(&mut read, needs.local),
             rate_limit: read.number("EXPORTER_RATE_LIMIT", if needs.local { 0 } else { 100 }, 0..=1_000_000),
             rate_burst: read.number("EXPORTER_RATE_BURST", 300, 1..=1_000_000),
+            websockets_per_identity: read.number("EXPORTER_WEBSOCKETS_PER_IDENTITY", 16, 1..=256),
             graphiql: read.parsed("EXPORTER_GRAPHIQL", needs.local, parse_bool),
             introspection: read.parsed("EXPORTER_INTROSPECTION", needs.local, parse_bool),
             max_concurrent_partitions: read.number("EXPORTER_MAX_CONCURRENT_PARTITIONS", cores.min(2), 1..=64),

@@ -39,12 +39,19 @@ impl Socket {
 
     /// The next message, or the code that the connection was closed with.
     pub(crate) async fn hear(&mut self) -> Result<Value, u16> {
+        self.hear_why().await.map_err(|(code, _)| code)
+    }
+
+    /// The next message, or the code that the connection was closed with, and the reason.
+    pub(crate) async fn hear_why(&mut self) -> Result<Value, (u16, String)> {
         loop {
             match timeout(Duration::from_secs(20), self.0.next()).await.expect("it is silent") {
                 Some(Ok(Message::Text(text))) => return Ok(serde_json::from_str(&text).unwrap()),
-                Some(Ok(Message::Close(frame))) => return Err(frame.map_or(0, |frame| frame.code.into())),
+                Some(Ok(Message::Close(frame))) => {
+                    return Err(frame.map_or((0, String::new()), |frame| (frame.code.into(), frame.reason.to_string())));
+                }
                 Some(Ok(_)) => {}
-                None | Some(Err(_)) => return Err(0),
+                None | Some(Err(_)) => return Err((0, String::new())),
             }
         }
     }

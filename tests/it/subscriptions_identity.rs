@@ -1,9 +1,13 @@
 //! Who watches over a websocket: the same keys, roles and limits as everywhere else.
 
-use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
-use crate::subscriptions::{PROTOCOL, connect, queued, watch};
-use crate::support::platform::Platform;
+use data_exporter::identity::Role;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Error;
+
+use crate::subscriptions::{PROTOCOL, Socket, connect, queued, watch};
+use crate::support::platform::{Platform, Service};
 
 /// Makes a key by the command line and gives its id and secret.
 async fn key(platform: &Platform) -> (String, String) {
@@ -69,4 +73,78 @@ async fn subscribing_takes_from_the_same_bucket_as_asking() {
         }
     }
     assert!((4..=6).contains(&limited), "{limited} of 8 were over the burst of 2");
+}
+
+/// Connects with this key and introduces itself; what is said to that.
+async fn introduced(service: &Service, key: &str) -> (Socket, Result<Value, (u16, String)>) {
+    let bearer = format!("Bearer {key}");
+    let mut socket = connect(service, &[PROTOCOL, ("authorization", &bearer)]).await.unwrap();
+    socket.say(json!({"type": "connection_init"})).await;
+    let said = socket.hear_why().await;
+    (socket, said)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_identity_has_a_share_of_the_connections_and_others_have_theirs() {
+    let platform = Platform::empty("watch_share").await;
+    let job = queued(&platform).await.to_string();
+    let (greedy, modest) =
+        (platform.key("default", Role::Requester).await, platform.key("default", Role::Requester).await);
+    let settings = [("EXPORTER_AUTH", "api-key"), ("EXPORTER_WEBSOCKETS_PER_IDENTITY", "3")];
+    let service = platform.serve("api", "api", &settings).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let (socket, said) = introduced(&service, &greedy).await;
+        assert_eq!(said.unwrap()["type"], "connection_ack");
+        held.push(socket);
+    }
+    for _ in 0..20 {
+        let (code, reason) = introduced(&service, &greedy).await.1.unwrap_err();
+        assert!(code == 1013 && reason.contains("identity"), "{code} {reason}");
+    }
+    // The one who has its share is told all the same, and so is another of the same tenant.
+    let (mut other, said) = introduced(&service, &modest).await;
+    assert_eq!(said.unwrap()["type"], "connection_ack");
+    for socket in [&mut held[0], &mut other] {
+        socket.subscribe("1", &watch(&job)).await;
+        assert_eq!(socket.hear().await.unwrap()["type"], "next");
+    }
+    // A place is free again soon after its connection is gone.
+    held.pop();
+    let since = Instant::now();
+    while introduced(&service, &greedy).await.1.is_err() {
+        assert!(since.elapsed() < Duration::from_secs(5), "its place was not given back");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_nobody_are_few_soon_let_go_and_in_nobodys_way() {
+    let platform = Platform::empty("watch_nobody").await;
+    let key = platform.key("default", Role::Requester).await;
+    let service = platform.serve("api", "api", &[("EXPORTER_AUTH", "api-key")]).await;
+    let (mut known, said) = introduced(&service, &key).await;
+    assert_eq!(said.unwrap()["type"], "connection_ack");
+    let mut silent = Vec::new();
+    let refused = loop {
+        match connect(&service, &[PROTOCOL]).await {
+            Ok(socket) => silent.push(socket),
+            Err(Error::Http(answer)) => break answer,
+            Err(error) => panic!("{error}"),
+        }
+        assert!(silent.len() <= 32, "one address may hold so many and no more");
+    };
+    let since = Instant::now();
+    assert_eq!((silent.len(), refused.status().as_u16()), (32, 503));
+    let body = String::from_utf8(refused.into_body().unwrap_or_default()).unwrap();
+    assert!(body.is_empty() || body.contains("TOO_MANY_REQUESTS"), "{body}");
+    // Whoever is known goes on, and after their time is over others can come.
+    known.say(json!({"type": "ping"})).await;
+    assert_eq!(known.hear().await.unwrap(), json!({"type": "pong"}));
+    for socket in &mut silent {
+        assert_eq!(socket.hear().await, Err(4408));
+    }
+    assert!(since.elapsed() < Duration::from_secs(15), "they held their places for {:?}", since.elapsed());
+    let (_socket, said) = introduced(&service, &key).await;
+    assert_eq!(said.unwrap()["type"], "connection_ack");
 }

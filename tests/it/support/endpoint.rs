@@ -164,6 +164,7 @@ impl Endpoint {
             explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse),
             auth,
             rate: options.rate,
+            websockets_of_identity: 16,
             graphiql: options.graphiql,
             introspection: options.introspection,
             metrics: recorder.handle(),

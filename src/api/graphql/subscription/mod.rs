@@ -1,6 +1,7 @@
 //! What may be watched.
 
 mod hub;
+mod places;
 mod protocol;
 mod socket;
 

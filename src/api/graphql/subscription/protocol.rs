@@ -44,6 +44,10 @@ pub(super) const INIT_TIMEOUT: Close = Close(4408, "Connection initialisation ti
 pub(super) const DUPLICATE: Close = Close(4409, "Subscriber for this id already exists");
 pub(super) const INIT_TWICE: Close = Close(4429, "Too many initialisation requests");
 pub(super) const TRY_AGAIN: Close = Close(1013, "Try again later");
+/// 1013 and not 4429, which means something else here: clients of the protocol try again after 1013, and are right to.
+pub(super) const TOO_MANY_OF_ONE: Close =
+    Close(1013, "This identity has as many connections open as one may have; close one, then try again");
+pub(super) const TOO_MANY: Close = Close(1013, "There are no more connections to be had; try again later");
 
 impl Said {
     /// Reads one message; `None` if it is none.

@@ -19,7 +19,6 @@ use axum::response::Response as HttpResponse;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use serde_json::Map;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::super::super::auth::{Authenticator, Identity};
@@ -29,12 +28,17 @@ use super::super::super::server::Peer;
 use super::super::super::visitor::visitor;
 use super::super::http::Body;
 use super::super::{Endpoint, errors, guard};
+use super::places::{Full, Place, Places};
 use super::protocol::{self, Close, PROTOCOL, Said};
 use crate::error::{ErrorCode, Failure};
 use crate::links::Visitor;
 
-/// Connections of this process at once.
+/// Connections of this process at once whose identity is known.
 const MOST_CONNECTIONS: usize = 256;
+/// Connections at once that have not said yet who they are, in all and from one address. They are let go after
+/// [`INIT_WITHIN`], and hold none of the others' places.
+const MOST_UNKNOWN: usize = 64;
+const MOST_UNKNOWN_OF_ADDRESS: usize = 32;
 /// Subscriptions of one connection at once.
 const MOST_SUBSCRIPTIONS: usize = 16;
 /// Largest message of a client, in bytes.
@@ -50,17 +54,28 @@ const SILENCE: Duration = Duration::from_secs(45);
 /// How often it is asked again whether the identity still holds.
 const RECHECK_EVERY: Duration = Duration::from_secs(2);
 
+/// Whose a place is: a tenant's name and a subject.
+type Holder = (String, String);
+
 /// What connections share.
 #[derive(Clone)]
 pub(in crate::api) struct Sockets {
     endpoint: Arc<Endpoint>,
     auth: Arc<Authenticator>,
-    places: Arc<Semaphore>,
+    /// Of those who have not said yet who they are, by address.
+    unknown: Arc<Places<Option<String>>>,
+    known: Arc<Places<Holder>>,
 }
 
 impl Sockets {
-    pub(in crate::api) fn new(endpoint: Arc<Endpoint>, auth: Arc<Authenticator>) -> Self {
-        Self { endpoint, auth, places: Arc::new(Semaphore::new(MOST_CONNECTIONS)) }
+    /// `of_identity`: most connections of one identity at once.
+    pub(in crate::api) fn new(endpoint: Arc<Endpoint>, auth: Arc<Authenticator>, of_identity: usize) -> Self {
+        Self {
+            endpoint,
+            auth,
+            unknown: Arc::new(Places::new(MOST_UNKNOWN_OF_ADDRESS, MOST_UNKNOWN)),
+            known: Arc::new(Places::new(of_identity, MOST_CONNECTIONS)),
+        }
     }
 }
 
@@ -99,15 +114,23 @@ pub(in crate::api) async fn upgrade(
     else {
         return Err(Problem::internal());
     };
-    let place = Arc::clone(&sockets.places).try_acquire_owned().map_err(|_| {
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::TooManyRequests,
-            format!("{MOST_CONNECTIONS} connections are open already; poll requestStatus, or try again later"),
-        )
+    let full = |detail: String| {
+        metrics::counter!("data_exporter_websockets_refused_total").increment(1);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, ErrorCode::TooManyRequests, detail)
+    };
+    if sockets.known.is_full() {
+        return Err(full(format!(
+            "{MOST_CONNECTIONS} connections are open already; poll requestStatus, or try again later"
+        )));
+    }
+    let visitor = visitor(&parts);
+    let place = sockets.unknown.take(visitor.address.clone()).map_err(|_| {
+        full("too many connections have not said yet who they are; send connection_init, or try again later".to_owned())
     })?;
     let connection = Connection {
-        visitor: visitor(&parts),
+        visitor,
+        place: Held::Unknown(place),
+        known: sockets.known,
         headers: parts.headers,
         endpoint: sockets.endpoint,
         auth: sockets.auth,
@@ -120,7 +143,7 @@ pub(in crate::api) async fn upgrade(
         .max_message_size(MOST_MESSAGE_BYTES)
         .max_frame_size(MOST_MESSAGE_BYTES)
         .write_buffer_size(0)
-        .on_upgrade(move |socket| serve(connection, socket, peer, place)))
+        .on_upgrade(move |socket| serve(connection, socket, peer)))
 }
 
 /// Whether a page may connect: one of this host, or no page at all.
@@ -140,7 +163,15 @@ fn same_host(headers: &HeaderMap) -> bool {
         .is_some_and(|origin| origin.host().eq_ignore_ascii_case(host.host()) && port(origin) == port(&host))
 }
 
+/// The place of a connection, before it has said who it is and after. Held, and never looked at.
+enum Held {
+    Unknown(#[expect(dead_code, reason = "it is free when it is dropped")] Place<Option<String>>),
+    Known(#[expect(dead_code, reason = "it is free when it is dropped")] Place<Holder>),
+}
+
 struct Connection {
+    place: Held,
+    known: Arc<Places<Holder>>,
     endpoint: Arc<Endpoint>,
     auth: Arc<Authenticator>,
     headers: HeaderMap,
@@ -152,7 +183,7 @@ struct Connection {
     turn: usize,
 }
 
-async fn serve(mut connection: Connection, mut socket: WebSocket, peer: Peer, place: OwnedSemaphorePermit) {
+async fn serve(mut connection: Connection, mut socket: WebSocket, peer: Peer) {
     metrics::gauge!("data_exporter_websockets").increment(1);
     let close = tokio::select! {
         close = Box::pin(connection.run(&mut socket, &peer)) => close,
@@ -164,7 +195,7 @@ async fn serve(mut connection: Connection, mut socket: WebSocket, peer: Peer, pl
         let _ = timeout(Duration::from_secs(1), socket.send(frame)).await;
     }
     metrics::gauge!("data_exporter_websockets").decrement(1);
-    drop((connection, socket, place, peer));
+    drop((connection, socket, peer));
 }
 
 impl Connection {
@@ -228,7 +259,10 @@ impl Connection {
             Said::ConnectionInit { payload } => {
                 self.take_credential(payload.unwrap_or_default())?;
                 match self.auth.identity(&self.headers).await {
-                    Ok(identity) => self.identity = Some(identity),
+                    Ok(identity) => {
+                        self.take_place(&identity)?;
+                        self.identity = Some(identity);
+                    }
                     Err(failure) if failure.code == ErrorCode::Unauthenticated => return Err(protocol::UNAUTHORIZED),
                     Err(failure) if failure.code == ErrorCode::Forbidden => return Err(protocol::FORBIDDEN),
                     Err(_) => return Err(protocol::TRY_AGAIN),
@@ -243,6 +277,19 @@ impl Connection {
                 Ok(None)
             }
         }
+    }
+
+    /// Takes a place of this identity's, and gives back the one for those who are not known.
+    fn take_place(&mut self, identity: &Identity) -> Result<(), Close> {
+        let place = self.known.take((identity.tenant.as_str().to_owned(), identity.subject.clone()));
+        self.place = Held::Known(place.map_err(|full| {
+            metrics::counter!("data_exporter_websockets_refused_total").increment(1);
+            match full {
+                Full::ForOne => protocol::TOO_MANY_OF_ONE,
+                Full::ForAll => protocol::TOO_MANY,
+            }
+        })?);
+        Ok(())
     }
 
     /// The credential of the first message stands for the header that a browser cannot send.
