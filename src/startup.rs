@@ -12,8 +12,11 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ApiContext, Authenticator, Bearer, LinkSettings, RateLimit, RequestsReady, TokenSettings};
-use crate::config::{AuthKind, LinksKind, Settings};
+use crate::api::{
+    self, ApiContext, Authenticator, Bearer, ForwardedHeader, LinkSettings, Proxies, RateLimit, RequestsReady,
+    TokenSettings,
+};
+use crate::config::{AuthKind, ForwardedKind, LinksKind, Settings};
 use crate::error::{ErrorCode, Failure};
 use crate::explain::Explainer;
 use crate::identity::{AuditLog, KeyStore};
@@ -301,6 +304,13 @@ impl Services {
             auth: self.authenticator()?,
             rate: RateLimit { per_second: self.settings.rate_limit, burst: self.settings.rate_burst },
             websockets_of_identity: self.settings.websockets_per_identity,
+            proxies: Proxies {
+                trusted: self.settings.trusted_proxies.clone(),
+                header: match self.settings.forwarded_header {
+                    ForwardedKind::XForwardedFor => ForwardedHeader::XForwardedFor,
+                    ForwardedKind::Forwarded => ForwardedHeader::Forwarded,
+                },
+            },
             graphiql: self.settings.graphiql,
             introspection: self.settings.introspection,
             ready: Arc::new(RequestsReady(self.requests.clone())),

@@ -6,6 +6,7 @@
 //! long it may take to arrive, how large it is, how deep it nests, how long it may run.
 
 pub mod auth;
+mod client;
 mod files;
 mod graphiql;
 mod graphql;
@@ -25,6 +26,7 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub use self::auth::{Authenticator, Bearer, Identity, RateLimit, Role, TokenSettings};
+pub use self::client::{ForwardedHeader, Proxies};
 use self::files::Files;
 pub use self::graphql::{roles, sdl};
 pub use self::health::{Readiness, RequestsReady};
@@ -68,6 +70,8 @@ pub struct ApiContext {
     pub rate: RateLimit,
     /// Most websockets of one identity at once.
     pub websockets_of_identity: usize,
+    /// The proxies in front of this service, whose word about addresses is taken.
+    pub proxies: Proxies,
     /// Whether `GET /graphql` serves GraphiQL.
     pub graphiql: bool,
     /// Whether the schema may be asked about itself, and whether errors suggest names of it.
@@ -118,5 +122,5 @@ pub fn router(context: ApiContext) -> Router {
         .merge(probes)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .fallback(problem::not_found)
-        .layer(middleware::from_fn(scope::scope))
+        .layer(middleware::from_fn_with_state(Arc::new(context.proxies), scope::scope))
 }

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -13,7 +13,9 @@ use futures::FutureExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use super::client::Proxies;
 use super::problem::Problem;
+use super::server::Peer;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -39,13 +41,19 @@ impl RequestId {
 }
 
 /// The outermost layer.
-pub(super) async fn scope(mut request: Request, next: Next) -> Response {
+pub(super) async fn scope(State(proxies): State<Arc<Proxies>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = RequestId::of(request.headers());
     let route = route_of(request.uri().path());
     let method = request.method().clone();
     request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("request", request_id = id.as_str(), %method, route);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.address.ip());
+    let client = peer.map(|peer| proxies.client(peer, request.headers()));
+    let span = tracing::info_span!("request", request_id = id.as_str(), %method, route, client = tracing::field::Empty);
+    if let Some(client) = client {
+        span.record("client", tracing::field::display(client.0));
+        request.extensions_mut().insert(client);
+    }
 
     async {
         let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
@@ -159,7 +167,7 @@ mod tests {
         async fn panics() -> StatusCode {
             panic!("with a cell value in it")
         }
-        let app = Router::new().route("/", get(panics)).layer(middleware::from_fn(scope));
+        let app = Router::new().route("/", get(panics)).layer(middleware::from_fn_with_state(Arc::new(Proxies::default()), scope));
         let request = Request::builder().uri("/").header(X_REQUEST_ID, "mine").body(Body::empty()).unwrap();
         let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -1,11 +1,12 @@
-//! Where a request came from, for the audit of links. None of it proves anything.
+//! Where a request came from, for the audit of links and of administrators. None of it
+//! proves anything.
 
 use axum::http::HeaderMap;
 use axum::http::header::{HeaderName, USER_AGENT};
 use axum::http::request::Parts;
 
+use super::client::ClientAddress;
 use super::scope::RequestId;
-use super::server::Peer;
 use crate::links::Visitor;
 
 /// Most of a header that is kept, in characters.
@@ -14,7 +15,7 @@ const MOST_KEPT: usize = 512;
 /// The visitor behind a request.
 pub(super) fn visitor(parts: &Parts) -> Visitor {
     Visitor {
-        address: parts.extensions.get::<Peer>().map(|peer| peer.address.ip().to_canonical().to_string()),
+        address: parts.extensions.get::<ClientAddress>().map(|client| client.0.to_string()),
         forwarded_for: kept(&parts.headers, HeaderName::from_static("x-forwarded-for")),
         user_agent: kept(&parts.headers, USER_AGENT),
         request_id: parts.extensions.get::<RequestId>().map(|id| id.as_str().to_owned()).unwrap_or_default(),

@@ -4,6 +4,7 @@
 
 mod auth;
 mod key;
+mod proxies;
 mod source;
 
 use std::net::SocketAddr;
@@ -11,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use classification::actions::Pseudonymiser;
+use ipnet::IpNet;
 use secrecy::SecretString;
 
 pub use auth::{AuthKind, JwtSettings};
+pub use proxies::ForwardedKind;
 pub use source::{Source, SourceError};
 
 use crate::error::{ErrorCode, Failure};
@@ -86,6 +89,10 @@ pub struct Settings {
     pub rate_burst: u32,
     /// `EXPORTER_WEBSOCKETS_PER_IDENTITY`: most websockets of one identity to this process at once.
     pub websockets_per_identity: usize,
+    /// `EXPORTER_TRUSTED_PROXIES`: the networks of proxies that say where requests come from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `EXPORTER_FORWARDED_HEADER`: where they say it.
+    pub forwarded_header: ForwardedKind,
     /// `EXPORTER_GRAPHIQL`; on in local mode.
     pub graphiql: bool,
     /// `EXPORTER_INTROSPECTION`: whether the schema may be asked about itself, and suggests names; on in local mode.
@@ -156,6 +163,8 @@ impl Settings {
             rate_limit: read.number("EXPORTER_RATE_LIMIT", if needs.local { 0 } else { 100 }, 0..=1_000_000),
             rate_burst: read.number("EXPORTER_RATE_BURST", 300, 1..=1_000_000),
             websockets_per_identity: read.number("EXPORTER_WEBSOCKETS_PER_IDENTITY", 16, 1..=256),
+            trusted_proxies: proxies::trusted(&mut read),
+            forwarded_header: proxies::header(&mut read),
             graphiql: read.parsed("EXPORTER_GRAPHIQL", needs.local, parse_bool),
             introspection: read.parsed("EXPORTER_INTROSPECTION", needs.local, parse_bool),
             max_concurrent_partitions: read.number("EXPORTER_MAX_CONCURRENT_PARTITIONS", cores.min(2), 1..=64),

@@ -45,9 +45,9 @@ impl LinkKind {
 /// Where a request came from, for the audit.
 #[derive(Debug, Clone, Default)]
 pub struct Visitor {
-    /// The other end of the connection, without its port.
+    /// The client, without its port: the other end of the connection, or behind trusted proxies who connected to them.
     pub address: Option<String>,
-    /// What proxies on the way, or anybody else, claim.
+    /// `X-Forwarded-For` as it came: what proxies on the way, or anybody else, claim.
     pub forwarded_for: Option<String>,
     /// What the client calls itself.
     pub user_agent: Option<String>,

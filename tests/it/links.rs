@@ -120,6 +120,37 @@ async fn wait_until(end: DateTime<Utc>, platform: &Platform) {
     }
 }
 
+/// Everybody on loopback plays a proxy here.
+const PROXIED: (&str, &str) = ("EXPORTER_TRUSTED_PROXIES", "127.0.0.0/8");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_trusted_proxies_the_audits_and_the_log_name_the_client() {
+    let platform = Platform::empty("links_proxied").await;
+    let id = published(&platform).await;
+    let claim = "198.51.100.1, 203.0.113.7, 127.0.0.9";
+    let last = |column: &str, table: &str| {
+        let sql = format!("SELECT {column} FROM {table} ORDER BY id DESC LIMIT 1");
+        sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(sql)).fetch_one(&platform.metadata)
+    };
+    let revoke = json!({"query": format!("mutation {{ revokeLinks(requestId: \"{id}\") {{ revoked }} }}")});
+    for (name, settings, expected) in
+        [("direct", vec![REDIRECT], "127.0.0.1"), ("proxied", vec![REDIRECT, PROXIED], "203.0.113.7")]
+    {
+        let service = platform.serve(name, "api", &settings).await;
+        let link = links(&service, id).await.urls[0].clone();
+        let got = curl(&["-H", &format!("x-forwarded-for: {claim}"), &link]);
+        assert_eq!(got.status, 302);
+        assert_eq!(last("address", "export_download_audits").await.unwrap(), expected);
+        assert_eq!(last("forwarded_for", "export_download_audits").await.unwrap(), claim);
+        let request = reqwest::Client::new().post(service.url("/graphql")).header("x-forwarded-for", claim);
+        let answer: Value = request.json(&revoke).send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["data"]["revokeLinks"]["revoked"], 1, "{answer}");
+        assert_eq!(last("origin", "admin_audit").await.unwrap(), expected);
+        let client = format!("client={expected}");
+        assert!(service.logged().contains(&client), "{client} in {}", service.logged());
+    }
+}
+
 const REDIRECT: (&str, &str) = ("EXPORTER_LINKS", "redirect");
 
 #[tokio::test(flavor = "multi_thread")]

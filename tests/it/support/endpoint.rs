@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_exporter::api::{
-    ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, RateLimit, RequestsReady, TokenSettings, router,
+    ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, Proxies, RateLimit, RequestsReady, TokenSettings, router,
     serve_within,
 };
 use data_exporter::explain::Explainer;
@@ -165,6 +165,7 @@ impl Endpoint {
             auth,
             rate: options.rate,
             websockets_of_identity: 16,
+            proxies: Proxies::default(),
             graphiql: options.graphiql,
             introspection: options.introspection,
             metrics: recorder.handle(),
