@@ -3,12 +3,13 @@
 #   make demo    the main job on invented data, in local mode (ARGS="--once --rows 1000000" for more)
 #   make test    everything that CI runs
 #
-# The others need what `make test` has set up: `make check`, `make bench`, `make lint`.
+# The others need what `make test` has set up: `make check`, `make bench`, `make fuzz`,
+# `make lint`.
 
 SHELL := /bin/bash
 ARGS ?=
 
-.PHONY: demo test check lint bench setup-demo setup-test
+.PHONY: demo test check lint bench fuzz setup-demo setup-test
 
 demo: setup-demo
 	@set -a; . .setup/env; set +a; cargo run --quiet -- demo $(ARGS)
@@ -25,8 +26,13 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
 
+# ARGS=endpoint measures the endpoint instead of an export.
 bench: setup-test
 	@set -a; . .setup/env; set +a; scripts/bench.sh $(ARGS)
+
+# ARGS="TARGET SECONDS"; see fuzz/Cargo.toml.
+fuzz:
+	@scripts/fuzz.sh $(ARGS)
 
 setup-demo:
 	@scripts/setup.sh

@@ -3,6 +3,8 @@
 //! The parser recurses as deep as brackets nest, and validation walks a fragment once for each place that it is
 //! spread in, so a short text can cost a stack or hours. Here the text is scanned without recursion first, then the
 //! parsed document is measured as if expanded, each fragment once. What passes is small whatever is done with it.
+//!
+//! This file uses nothing of the crate, so that the fuzz target compiles it alone.
 
 use std::collections::HashMap;
 
@@ -10,39 +12,51 @@ use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
 use async_graphql::{Name, ServerError};
 
-use super::errors;
-use crate::error::{ErrorCode, Failure};
-
 /// Deepest nesting of fields. Introspection as tools ask it needs 15.
 pub(super) const MOST_DEPTH: usize = 16;
 /// Most directives in a document, and on one field.
 pub(super) const MOST_DIRECTIVES: usize = 20;
 /// Deepest nesting of brackets of any kind.
-const MOST_NESTING: usize = 48;
+pub(super) const MOST_NESTING: usize = 48;
 /// Most names, numbers, strings and signs.
-const MOST_TOKENS: usize = 2_000;
+pub(super) const MOST_TOKENS: usize = 2_000;
 /// Longest name, in bytes: errors repeat names.
 const LONGEST_NAME: usize = 128;
 /// Most selections once every fragment stands where it is spread.
-const MOST_SELECTIONS: usize = 1_000;
-const MOST_ALIASES: usize = 30;
+pub(super) const MOST_SELECTIONS: usize = 1_000;
+pub(super) const MOST_ALIASES: usize = 30;
 /// Most fields of an operation itself: each asks the database, repeated or not.
-const MOST_ROOT_FIELDS: usize = 30;
-const MOST_OPERATIONS: usize = 10;
-const MOST_FRAGMENTS: usize = 50;
+pub(super) const MOST_ROOT_FIELDS: usize = 30;
+pub(super) const MOST_OPERATIONS: usize = 10;
+pub(super) const MOST_FRAGMENTS: usize = 50;
 /// How often lists of the schema may stand inside each other when it is asked about itself.
-const MOST_INTROSPECTION_LISTS: usize = 2;
+pub(super) const MOST_INTROSPECTION_LISTS: usize = 2;
+
+/// What looking at a document took, in steps that do not depend on the machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Work {
+    /// Tokens that were counted before the document was parsed.
+    pub(super) tokens: usize,
+    /// Selections that were looked at; fewer than tokens, however often fragments are spread.
+    pub(super) selections: usize,
+}
 
 /// Parses a document that is worth running. `introspection` says whether it may ask about the schema.
 pub(super) fn check(query: &str, introspection: bool) -> Result<ExecutableDocument, ServerError> {
-    scan(query).map_err(refused)?;
+    examine(query, introspection, &mut Work::default())
+}
+
+/// [`check`], counting what it takes.
+pub(super) fn examine(query: &str, introspection: bool, work: &mut Work) -> Result<ExecutableDocument, ServerError> {
+    scan(query, work).map_err(refused)?;
     let document = parse_query(query).map_err(ServerError::from)?;
-    measure(&document, introspection).map_err(refused)?;
+    measure(&document, introspection, work).map_err(refused)?;
     Ok(document)
 }
 
+/// Its code is `BAD_REQUEST`, like that of every document that cannot be read.
 fn refused(why: String) -> ServerError {
-    errors::of(Failure::new(ErrorCode::BadRequest, why)).into_server_error(Default::default())
+    ServerError::new(why, None)
 }
 
 fn more_than(limit: usize, what: &str) -> String {
@@ -50,9 +64,9 @@ fn more_than(limit: usize, what: &str) -> String {
 }
 
 /// Counts tokens and brackets as the parser will see them. Never recurses, looks at each byte once.
-fn scan(query: &str) -> Result<(), String> {
+fn scan(query: &str, work: &mut Work) -> Result<(), String> {
     let text = query.as_bytes();
-    let (mut at, mut tokens, mut nesting) = (0, 0_usize, 0_usize);
+    let (mut at, mut nesting) = (0, 0_usize);
     while let Some(&byte) = text.get(at) {
         let rest = &text[at..];
         let length = match byte {
@@ -86,8 +100,8 @@ fn scan(query: &str) -> Result<(), String> {
             _ => 1,
         };
         at += length;
-        tokens += 1;
-        if tokens > MOST_TOKENS {
+        work.tokens += 1;
+        if work.tokens > MOST_TOKENS {
             return Err(more_than(MOST_TOKENS, "tokens") + ", or pass long values as variables");
         }
     }
@@ -146,30 +160,20 @@ struct Meter<'d> {
     document: &'d ExecutableDocument,
     /// `None` while it is being measured: who meets it again stands in a cycle.
     fragments: HashMap<&'d Name, Option<Cost>>,
+    looked_at: usize,
 }
 
-fn measure(document: &ExecutableDocument, introspection: bool) -> Result<(), String> {
+fn measure(document: &ExecutableDocument, introspection: bool, work: &mut Work) -> Result<(), String> {
     if document.operations.iter().count() > MOST_OPERATIONS {
         return Err(more_than(MOST_OPERATIONS, "operations"));
     }
     if document.fragments.len() > MOST_FRAGMENTS {
         return Err(more_than(MOST_FRAGMENTS, "fragments"));
     }
-    let mut meter = Meter { document, fragments: HashMap::new() };
-    let (mut all, mut root_fields) = (Cost::default(), 0);
-    for (_, operation) in document.operations.iter() {
-        all.directives += operation.node.directives.len();
-        for variable in &operation.node.variable_definitions {
-            all.directives += variable.node.directives.len();
-        }
-        let cost = meter.selection_set(&operation.node.selection_set.node)?;
-        root_fields = root_fields.max(cost.outermost);
-        all.add(cost);
-    }
-    // Validation walks also the fragments that nothing spreads.
-    for name in document.fragments.keys() {
-        all.add(meter.fragment(name)?);
-    }
+    let mut meter = Meter { document, fragments: HashMap::new(), looked_at: 0 };
+    let expanded = meter.expand();
+    work.selections = meter.looked_at;
+    let (all, root_fields) = expanded?;
     for (has, limit, what) in [
         (all.selections, MOST_SELECTIONS, "selections, counting a fragment wherever it is spread"),
         (all.aliases, MOST_ALIASES, "aliases"),
@@ -190,6 +194,26 @@ fn measure(document: &ExecutableDocument, introspection: bool) -> Result<(), Str
 }
 
 impl<'d> Meter<'d> {
+    /// Everything in the document together, and most fields of one operation.
+    fn expand(&mut self) -> Result<(Cost, usize), String> {
+        let document = self.document;
+        let (mut all, mut root_fields) = (Cost::default(), 0);
+        for (_, operation) in document.operations.iter() {
+            all.directives += operation.node.directives.len();
+            for variable in &operation.node.variable_definitions {
+                all.directives += variable.node.directives.len();
+            }
+            let cost = self.selection_set(&operation.node.selection_set.node)?;
+            root_fields = root_fields.max(cost.outermost);
+            all.add(cost);
+        }
+        // Validation walks also the fragments that nothing spreads.
+        for name in document.fragments.keys() {
+            all.add(self.fragment(name)?);
+        }
+        Ok((all, root_fields))
+    }
+
     fn selection_set(&mut self, set: &'d SelectionSet) -> Result<Cost, String> {
         let mut cost = Cost::default();
         for selection in &set.items {
@@ -199,6 +223,7 @@ impl<'d> Meter<'d> {
     }
 
     fn selection(&mut self, selection: &'d Selection) -> Result<Cost, String> {
+        self.looked_at += 1;
         let mut cost = match selection {
             Selection::Field(field) => {
                 let mut cost = self.selection_set(&field.node.selection_set.node)?;
@@ -239,5 +264,7 @@ impl<'d> Meter<'d> {
     }
 }
 
+#[cfg(test)]
+mod laws;
 #[cfg(test)]
 mod tests;
