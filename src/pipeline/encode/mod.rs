@@ -4,6 +4,8 @@
 
 pub mod footer;
 pub mod parquet;
+mod pieces;
+pub mod text;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -24,6 +26,14 @@ pub enum EncodeError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The format has no form for a type.
+    #[error("column '{column}' is {data_type} in Arrow, which has no form in a file of lines; export it as Parquet")]
+    Type {
+        /// The column.
+        column: String,
+        /// Its Arrow type.
+        data_type: String,
+    },
     /// The bytes are not the end of a Parquet file that is intact.
     #[error("not the end of an intact Parquet file: {reason}")]
     Footer {
@@ -36,10 +46,19 @@ impl From<EncodeError> for Failure {
     fn from(error: EncodeError) -> Self {
         let code = match error {
             EncodeError::Writer { .. } => ErrorCode::Internal,
+            EncodeError::Type { .. } => ErrorCode::TypeUnsupported,
             EncodeError::Footer { .. } => ErrorCode::GateRefused,
         };
         Failure::new(code, error.to_string())
     }
+}
+
+/// A writer's refusal while `doing` something.
+fn failed<E: std::error::Error + Send + Sync + 'static>(
+    format: &'static str,
+    doing: &'static str,
+) -> impl Fn(E) -> EncodeError {
+    move |error| EncodeError::Writer { format, doing, source: Box::new(error) }
 }
 
 /// The end of a file.

@@ -1,22 +1,19 @@
 //! Parquet: row groups are cut by memory and by rows, so that what an encoder holds does not depend on the table.
 
-use std::io::{self, Write};
-
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
+use super::pieces::Pieces;
 use super::{EncodeError, EncodedTail, Encoder};
 
 /// Who wrote a file, in its footer.
 pub const CREATED_BY: &str = concat!("data-exporter version ", env!("CARGO_PKG_VERSION"));
 
-/// Pieces in which bytes are handed out.
-const PIECE: usize = 1 << 20;
 /// A page is cut here, before compression.
 const PAGE: usize = 1 << 20;
 /// All pages under way together, before compression: tables of many columns get smaller ones, and with them smaller
@@ -33,6 +30,10 @@ pub enum ParquetCompression {
     Zstd,
     /// snappy.
     Snappy,
+    /// gzip, for readers that know nothing else.
+    Gzip,
+    /// Pages as they are.
+    None,
 }
 
 /// How a file is written.
@@ -65,7 +66,7 @@ impl Default for ParquetOptions {
 
 /// Writes one Parquet file.
 pub struct ParquetEncoder {
-    writer: ArrowWriter<Sink>,
+    writer: ArrowWriter<Pieces>,
     row_group_bytes: usize,
     row_group_memory: usize,
     rows: u64,
@@ -77,7 +78,7 @@ impl ParquetEncoder {
         let (row_group_bytes, row_group_memory) = (options.row_group_bytes, options.row_group_memory);
         let properties = properties(&schema, options)?;
         let writer =
-            ArrowWriter::try_new(Sink::default(), schema, Some(properties)).map_err(failed("starting a file"))?;
+            ArrowWriter::try_new(Pieces::default(), schema, Some(properties)).map_err(failed("starting a file"))?;
         Ok(Self { writer, row_group_bytes, row_group_memory, rows: 0 })
     }
 }
@@ -86,6 +87,8 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
     let compression = match options.compression {
         ParquetCompression::Zstd => Compression::ZSTD(ZstdLevel::try_new(1).map_err(failed("setting zstd's level"))?),
         ParquetCompression::Snappy => Compression::SNAPPY,
+        ParquetCompression::Gzip => Compression::GZIP(GzipLevel::default()),
+        ParquetCompression::None => Compression::UNCOMPRESSED,
     };
     let columns = schema.fields().len().max(1);
     let page = (PAGES / columns).clamp(32 << 10, PAGE);
@@ -102,7 +105,7 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
 }
 
 fn failed<E: std::error::Error + Send + Sync + 'static>(doing: &'static str) -> impl Fn(E) -> EncodeError {
-    move |error| EncodeError::Writer { format: "Parquet", doing, source: Box::new(error) }
+    super::failed("Parquet", doing)
 }
 
 impl Encoder for ParquetEncoder {
@@ -132,44 +135,6 @@ impl Encoder for ParquetEncoder {
         self.writer.finish().map_err(failed("ending a file"))?;
         let size = self.writer.bytes_written() as u64;
         Ok(EncodedTail { bytes: self.writer.inner_mut().take(), rows: self.rows, size })
-    }
-}
-
-/// Collects what the writer has written, in pieces.
-#[derive(Debug, Default)]
-struct Sink {
-    full: Vec<Bytes>,
-    open: Vec<u8>,
-}
-
-impl Sink {
-    fn take(&mut self) -> Vec<Bytes> {
-        let mut pieces = std::mem::take(&mut self.full);
-        if !self.open.is_empty() {
-            pieces.push(Bytes::from(std::mem::take(&mut self.open)));
-        }
-        pieces
-    }
-
-    fn held(&self) -> usize {
-        self.full.iter().map(Bytes::len).sum::<usize>() + self.open.capacity()
-    }
-}
-
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.open.capacity() == 0 {
-            self.open.reserve_exact(bytes.len().clamp(PIECE / 16, PIECE));
-        }
-        if !self.open.is_empty() && self.open.len() + bytes.len() > PIECE {
-            self.full.push(Bytes::from(std::mem::take(&mut self.open)));
-        }
-        self.open.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 
@@ -217,6 +182,8 @@ mod tests {
             ("by memory", ParquetOptions { row_group_memory: 200_000, ..defaults() }, 4..=20),
             ("by size", ParquetOptions { row_group_bytes: 100_000, ..defaults() }, 4..=20),
             ("snappy", ParquetOptions { compression: ParquetCompression::Snappy, ..defaults() }, 1..=1),
+            ("gzip", ParquetOptions { compression: ParquetCompression::Gzip, ..defaults() }, 1..=1),
+            ("none", ParquetOptions { compression: ParquetCompression::None, ..defaults() }, 1..=1),
         ] {
             let (file, rows) = encode(&batches, options);
             assert_eq!(rows, 40_000, "{name}");
