@@ -9,7 +9,7 @@ use super::output::{self, Progress};
 use super::settings;
 use crate::config::{Needs, Source};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{ExportFormat, JobState, JobView, NewRequest, TableState, Tenant};
+use crate::jobs::{self, ExportFormat, FileChoice, JobState, JobView, NewRequest, TableState, Tenant};
 use crate::pipeline::run_job;
 use crate::startup::Services;
 use crate::storage::ObjectKey;
@@ -29,14 +29,45 @@ pub(super) struct ExportArgs {
     /// A table to export; may be repeated. Without it, every table that is offered on demand.
     #[arg(long = "table", value_name = "T")]
     tables: Vec<String>,
-    /// The format of the files.
-    #[arg(long, value_enum, default_value_t = Format::Parquet)]
-    format: Format,
+    /// The format of the files; without it, each table's own.
+    #[arg(long, value_enum, value_name = "F")]
+    format: Option<Format>,
+    /// How the files are compressed; without it zstd for Parquet, not at all for the others.
+    #[arg(long, value_enum, value_name = "C", requires = "format")]
+    compression: Option<Compression>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Format {
     Parquet,
+    Csv,
+    Jsonl,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Compression {
+    Zstd,
+    Snappy,
+    Gzip,
+    None,
+}
+
+impl ExportArgs {
+    fn files(&self) -> FileChoice {
+        FileChoice {
+            format: self.format.map(|format| match format {
+                Format::Parquet => ExportFormat::Parquet,
+                Format::Csv => ExportFormat::Csv,
+                Format::Jsonl => ExportFormat::Jsonl,
+            }),
+            compression: self.compression.map(|compression| match compression {
+                Compression::Zstd => jobs::Compression::Zstd,
+                Compression::Snappy => jobs::Compression::Snappy,
+                Compression::Gzip => jobs::Compression::Gzip,
+                Compression::None => jobs::Compression::None,
+            }),
+        }
+    }
 }
 
 pub(super) async fn run(source: &Source, args: &ExportArgs, json: bool) -> Result<ExitCode, Failure> {
@@ -54,9 +85,7 @@ pub(super) async fn run(source: &Source, args: &ExportArgs, json: bool) -> Resul
         start: args.start,
         end: args.end,
         tables: (!args.tables.is_empty()).then(|| args.tables.clone()),
-        format: match args.format {
-            Format::Parquet => ExportFormat::Parquet,
-        },
+        files: args.files(),
         idempotency_key: None,
     };
     let ended: Result<JobState, Failure> = async {

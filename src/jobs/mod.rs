@@ -5,6 +5,7 @@
 //! clock counts. This module knows no object store and no warehouse.
 
 mod failure;
+pub mod format;
 pub mod heartbeat;
 pub mod model;
 pub mod queue;
@@ -15,9 +16,10 @@ mod sweep;
 mod view;
 
 pub(crate) use failure::metadata_failure;
+pub use format::{Compression, ExportFormat, FileChoice, FileForm};
 pub use heartbeat::{Heartbeat, Lease};
 pub use model::{
-    ExportFormat, JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant,
+    JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant,
     Window,
 };
 pub use queue::{

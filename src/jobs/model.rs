@@ -8,6 +8,7 @@ use classification::TableName;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::format::FileChoice;
 use crate::error::ErrorCode;
 
 /// The id of an export job: what `requestData` returns.
@@ -78,8 +79,8 @@ pub struct Window {
 /// Declares an enum that is stored as text, once.
 macro_rules! stored_enum {
     ($(#[$doc:meta])+ $name:ident { $($(#[$vdoc:meta])+ $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        $(#[$doc])+
         pub enum $name { $($(#[$vdoc])+ $variant,)+ }
 
         impl $name {
@@ -95,6 +96,7 @@ macro_rules! stored_enum {
         }
     };
 }
+pub(super) use stored_enum;
 
 stored_enum! {
     /// What started a job.
@@ -103,14 +105,6 @@ stored_enum! {
         OnDemand = "on_demand",
         /// A day of the schedule.
         Scheduled = "scheduled",
-    }
-}
-
-stored_enum! {
-    /// The file format of an export.
-    ExportFormat {
-        /// Apache Parquet.
-        Parquet = "parquet",
     }
 }
 
@@ -240,8 +234,8 @@ pub struct JobView {
     pub requested_by: String,
     /// The time range.
     pub window: Window,
-    /// The file format.
-    pub format: ExportFormat,
+    /// What was said of its files.
+    pub files: FileChoice,
     /// Where it is.
     pub state: JobState,
     /// 0.0 to 100.0; never falls; 100 exactly when completed or expired.

@@ -11,7 +11,8 @@ use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
 use super::failure::metadata_failure;
-use super::model::{ExportFormat, JobId, JobKind, JobView, TableExportStatus, Tenant, Window};
+use super::format::{Compression, ExportFormat, FileChoice};
+use super::model::{JobId, JobKind, JobView, TableExportStatus, Tenant, Window};
 use super::range::window_of;
 use super::view::{JobRow, TableRow};
 use crate::error::{ErrorCode, Failure};
@@ -32,8 +33,8 @@ pub struct NewRequest {
     pub end: i64,
     /// The tables asked for; `None` for all that are offered.
     pub tables: Option<Vec<String>>,
-    /// The file format.
-    pub format: ExportFormat,
+    /// What is said of its files.
+    pub files: FileChoice,
     /// Makes a repeated submission the same request.
     pub idempotency_key: Option<String>,
 }
@@ -71,7 +72,7 @@ pub struct ExportableTable {
     pub scheduled: bool,
     /// The column that time ranges are cut by.
     pub time_column: Option<String>,
-    /// The format of its scheduled exports; `None` for one that this version cannot write.
+    /// Its own format, where a request names none; `None` for one that this version cannot write.
     pub format: Option<ExportFormat>,
 }
 
@@ -87,7 +88,8 @@ struct Body<'a> {
     start: i64,
     end: i64,
     tables: Option<Vec<String>>,
-    format: &'a str,
+    format: Option<&'a str>,
+    compression: Option<&'a str>,
 }
 
 impl Requests {
@@ -100,7 +102,7 @@ impl Requests {
     /// submitted before with the same idempotency key and the same arguments.
     ///
     /// # Errors
-    /// `RANGE_INVALID`, `RANGE_TOO_LONG`, `RANGE_IN_FUTURE`, `TABLE_NOT_OFFERED`, `TABLE_WITHOUT_TIME`, `NO_TABLES`,
+    /// `BAD_REQUEST`, `RANGE_INVALID`, `RANGE_TOO_LONG`, `RANGE_IN_FUTURE`, `TABLE_NOT_OFFERED`, `TABLE_WITHOUT_TIME`, `NO_TABLES`,
     /// `IDEMPOTENCY_KEY_REUSED`, `TOO_MANY_REQUESTS`, `METADATA_UNAVAILABLE`.
     pub async fn submit(&self, request: &NewRequest) -> Result<JobId, Failure> {
         let tables = request.tables.as_deref().map(named_tables).transpose()?;
@@ -111,11 +113,13 @@ impl Requests {
                 "idempotencyKey must have 1 to 255 characters, none of them NUL",
             ));
         }
+        request.files.form(None)?;
         let body = Body {
             start: request.start,
             end: request.end,
             tables: tables.as_ref().map(|named| named.iter().map(ToString::to_string).collect()),
-            format: request.format.as_str(),
+            format: request.files.format.map(ExportFormat::as_str),
+            compression: request.files.compression.map(Compression::as_str),
         };
         let body_hash = Sha256::digest(serde_json::to_vec(&body).expect("a body of plain values serialises")).to_vec();
         if let Some(known) = self.submitted_before(request, &body_hash).await? {
@@ -148,7 +152,8 @@ impl Requests {
             .bind(window.start)
             .bind(window.end)
             .bind(&body.tables)
-            .bind(request.format.as_str())
+            .bind(body.format)
+            .bind(body.compression)
             .bind(&request.idempotency_key)
             .bind(&body_hash)
             .fetch_optional(&self.pool)

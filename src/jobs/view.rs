@@ -4,8 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::format::{Compression, ExportFormat, FileChoice};
 use super::model::{
-    ExportFormat, JobId, JobKind, JobState, JobView, PublishedFile, StoredError, TableState, TableView, Tenant, Window,
+    JobId, JobKind, JobState, JobView, PublishedFile, StoredError, TableState, TableView, Tenant, Window,
 };
 
 #[derive(sqlx::FromRow)]
@@ -16,7 +17,8 @@ pub(super) struct JobRow {
     requested_by: String,
     window_start: DateTime<Utc>,
     window_end: DateTime<Utc>,
-    format: String,
+    format: Option<String>,
+    compression: Option<String>,
     state: String,
     error_code: Option<String>,
     error_message: Option<String>,
@@ -57,7 +59,10 @@ impl JobRow {
             tenant: Tenant::new(self.tenant),
             requested_by: self.requested_by,
             window: Window { start: self.window_start, end: self.window_end },
-            format: ExportFormat::parse(&self.format)?,
+            files: FileChoice {
+                format: parsed(self.format, ExportFormat::parse)?,
+                compression: parsed(self.compression, Compression::parse)?,
+            },
             state,
             progress,
             tables: tables.into_iter().map(TableRow::into_view).collect::<Option<_>>()?,
@@ -68,6 +73,11 @@ impl JobRow {
             read_at: self.read_at,
         })
     }
+}
+
+/// What may be NULL: `None` inside for that, outside for a word that a newer version wrote.
+fn parsed<T>(text: Option<String>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    text.map_or(Some(None), |text| parse(&text).map(Some))
 }
 
 impl TableRow {

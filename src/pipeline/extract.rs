@@ -10,8 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::encode::Encoder;
-use super::encode::parquet::{ParquetEncoder, ParquetOptions};
+use super::encode::{Encoder, encoder};
 use super::plan::TablePlan;
 use super::protect::Protection;
 use super::upload::{Parts, upload};
@@ -55,16 +54,19 @@ pub(super) async fn extract(
         first_row_timeout: pipeline.settings.first_row_timeout,
     };
     let stream = pipeline.warehouse.scan(&scan, &context).await?;
-    // A policy that cannot be carried out fails here, before there is anything that could leave.
+    // A policy that cannot be carried out fails here, before there is anything that could leave, and so does a form
+    // that has no place for a type.
     let protection = Protection::compile(&plan.policy, &scan, &stream.schema(), pipeline.pseudonyms.as_ref())?;
+    let metadata = metadata(task, &plan, &scan);
+    let encoder = encoder(plan.form, &protection.schema(), &plan.policy.columns, metadata)?;
 
     let key = pipeline.layout.staging(task.job, &task.table, task.id, task.epoch);
     let key = ObjectKey::new(key)?;
     pipeline.queue.record_attempt(task, key.as_str()).await.map_err(stopped)?;
-    let id = pipeline.store.create_multipart(&key, "application/vnd.apache.parquet").await?;
+    let id = pipeline.store.create_multipart(&key, plan.form.media_type()).await?;
     pipeline.queue.record_upload(task, key.as_str(), &id.0).await.map_err(stopped)?;
 
-    let done = transfer(pipeline, task, metadata(task, &plan, &scan), protection, stream, rows, &key, &id).await;
+    let done = transfer(pipeline, task, protection, encoder, stream, rows, &key, &id).await;
     if done.is_err() {
         // Clean-up would do it too, later; a store that is away makes no difference to the failure.
         let _ = pipeline.store.abort_multipart(&key, &id).await;
@@ -79,8 +81,8 @@ pub(super) async fn extract(
 async fn transfer(
     pipeline: &Pipeline,
     task: &PartitionTask,
-    metadata: Vec<(String, String)>,
     protection: Protection,
+    encoder: Box<dyn Encoder>,
     stream: Box<dyn BatchStream>,
     rows: &AtomicI64,
     key: &ObjectKey,
@@ -89,7 +91,7 @@ async fn transfer(
     let (feed, fed) = mpsc::channel(BATCHES_WAITING);
     let (ready, parts) = mpsc::channel(PARTS_WAITING);
     let encoding = async {
-        tokio::task::spawn_blocking(move || encode(protection, metadata, fed, ready))
+        tokio::task::spawn_blocking(move || encode(protection, encoder, fed, ready))
             .await
             .map_err(|_| Failure::new(ErrorCode::Internal, "encoding stopped unexpectedly"))?
     };
@@ -148,12 +150,10 @@ async fn read(mut stream: Box<dyn BatchStream>, feed: mpsc::Sender<Feed>, rows: 
 /// Protects and encodes what it is fed. `None` when the input fell silent or nobody takes the parts: somebody else knows why.
 fn encode(
     mut protection: Protection,
-    metadata: Vec<(String, String)>,
+    mut encoder: Box<dyn Encoder>,
     mut fed: mpsc::Receiver<Feed>,
     ready: mpsc::Sender<Bytes>,
 ) -> Result<Option<EncodedFile>, Failure> {
-    let options = ParquetOptions { metadata, ..ParquetOptions::default() };
-    let mut encoder: Box<dyn Encoder> = Box::new(ParquetEncoder::new(protection.schema(), options)?);
     let mut parts = Parts::new(ready);
     let mut hash = Sha256::new();
     let mut push = |bytes: Vec<Bytes>, parts: &mut Parts| {

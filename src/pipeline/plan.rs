@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use classification::rules::ExportTable;
+use classification::rules::{ExportTable, FileFormat as RuleFormat};
 use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::Pipeline;
 use super::protect::guards;
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
+use crate::jobs::{ExportFormat, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::{Observed, Rules, TableDrift, refusal};
 use crate::warehouse::{ScanSpec, TableShape, TimeSlice};
 
@@ -28,6 +28,8 @@ pub struct TablePlan {
     pub policy: Policy,
     /// The job's time range.
     pub window: Window,
+    /// How its files are written.
+    pub form: FileForm,
     /// The types of the policy's columns in the words of a manifest, in their order.
     pub manifest_types: Vec<String>,
 }
@@ -120,6 +122,7 @@ async fn plan_table(
     let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| refusal(&error))?;
     drift.refuse(&policy)?;
     let manifest_types = manifest_types(&policy, shape)?;
+    let form = task.files.form(row.format.map(format))?;
 
     let slice = TimeSlice {
         column: time_column.clone(),
@@ -147,7 +150,7 @@ async fn plan_table(
         })
         .collect();
     pipeline.rules.observe(table, &policy.columns, observed, rules.revision).await?;
-    let plan = TablePlan { policy, window: task.window, manifest_types };
+    let plan = TablePlan { policy, window: task.window, form, manifest_types };
     Ok(TableFate::Export {
         directory: pipeline.layout.on_demand(&task.tenant, table, task.window),
         plan: stored(&plan),
@@ -190,6 +193,14 @@ fn cut(window: Window, count: i64) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
         i => window.start + TimeDelta::seconds(length.num_seconds() * i / count),
     };
     (0..count).map(|i| (edge(i), edge(i + 1))).collect()
+}
+
+fn format(format: RuleFormat) -> ExportFormat {
+    match format {
+        RuleFormat::Parquet => ExportFormat::Parquet,
+        RuleFormat::Csv => ExportFormat::Csv,
+        RuleFormat::Jsonl => ExportFormat::Jsonl,
+    }
 }
 
 fn stored<T: Serialize>(value: &T) -> Value {

@@ -134,7 +134,7 @@ pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Ve
         .staged
         .iter()
         .map(|staged| PublishedFile {
-            key: pipeline.layout.file(&task.directory, &task.table, staged.ordinal, "parquet"),
+            key: pipeline.layout.file(&task.directory, &task.table, staged.ordinal, plan.form.extension()),
             rows: staged.row_count,
             bytes: staged.byte_count,
             sha256: staged.sha256.clone(),

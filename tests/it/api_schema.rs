@@ -23,7 +23,7 @@ fn the_fields_of_the_original_service_keep_their_names_and_types() {
         .collect::<Vec<_>>()
         .join(" ");
     for field in [
-        "requestData( startTime: Int!, endTime: Int!, tables: [String!], format: ExportFormat, idempotencyKey: String ): String!",
+        "requestData( startTime: Int!, endTime: Int!, tables: [String!], format: ExportFormat, idempotencyKey: String, compression: Compression ): String!",
         "requestStatus( requestId: String! ): RequestStatus!",
         "status: String!",
         "progress: Float!",

@@ -169,7 +169,7 @@ async fn a_full_metadata_disk_loses_nothing() {
             start,
             end,
             tables: None,
-            format: data_exporter::jobs::ExportFormat::Parquet,
+            files: data_exporter::jobs::FileChoice::default(),
             idempotency_key: None,
         })
         .await

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::jobs::{
-    Claim, ExportFormat, FileReport, Heartbeat, JobId, JobState, NewRequest, PlanTask, PlannedTable, PublishedFile,
+    Claim, FileChoice, FileReport, Heartbeat, JobId, JobState, NewRequest, PlanTask, PlannedTable, PublishedFile,
     Queue, QueueError, QueueSettings, Requests, Retry, StagedObject, TableFate, TableState, Tenant,
 };
 use serde_json::json;
@@ -25,7 +25,7 @@ async fn submit(pool: &PgPool, tenant: &str) -> JobId {
         start: START,
         end: START + 60,
         tables: None,
-        format: ExportFormat::Parquet,
+        files: FileChoice::default(),
         idempotency_key: None,
     };
     Requests::new(pool.clone()).submit(&request).await.unwrap()

@@ -7,6 +7,7 @@ use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Queue, QueueError};
+use crate::jobs::format::{Compression, ExportFormat, FileChoice};
 use crate::jobs::model::{JobId, JobKind, Tenant, Window};
 use crate::jobs::report::FileReport;
 
@@ -23,6 +24,8 @@ pub struct PlanTask {
     pub window: Window,
     /// The tables named; `None` for all that are offered.
     pub tables: Option<Vec<String>>,
+    /// What was said of its files.
+    pub files: FileChoice,
     /// The lease's epoch.
     pub epoch: i64,
     /// This attempt, from 1.
@@ -102,6 +105,8 @@ impl Queue {
             window_start: DateTime<Utc>,
             window_end: DateTime<Utc>,
             tables: Option<Vec<String>>,
+            format: Option<String>,
+            compression: Option<String>,
             lease_epoch: i64,
             attempts: i32,
         }
@@ -125,6 +130,10 @@ impl Queue {
                 tenant: Tenant::new(row.tenant),
                 window: Window { start: row.window_start, end: row.window_end },
                 tables: row.tables,
+                files: FileChoice {
+                    format: known(row.format, ExportFormat::parse, "export_jobs.format")?,
+                    compression: known(row.compression, Compression::parse, "export_jobs.compression")?,
+                },
                 epoch: row.lease_epoch,
                 attempt: row.attempts,
             })
@@ -203,6 +212,14 @@ impl Queue {
 
 fn stored_table(name: &str) -> Result<TableName, QueueError> {
     name.parse().map_err(|_| stored_by_newer("table_name"))
+}
+
+fn known<T>(
+    text: Option<String>,
+    parse: impl Fn(&str) -> Option<T>,
+    what: &'static str,
+) -> Result<Option<T>, QueueError> {
+    text.map(|text| parse(&text).ok_or_else(|| stored_by_newer(what))).transpose()
 }
 
 fn stored_by_newer(what: &'static str) -> QueueError {

@@ -29,5 +29,5 @@ SET state = 'PLANNING',
     started_at = coalesce(started_at, clock_timestamp())
 FROM next
 WHERE job.id = next.id
-RETURNING job.id, job.kind, job.tenant, job.window_start, job.window_end, job.tables, job.format,
+RETURNING job.id, job.kind, job.tenant, job.window_start, job.window_end, job.tables, job.format, job.compression,
           job.lease_epoch, job.attempts

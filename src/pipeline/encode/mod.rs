@@ -3,6 +3,7 @@
 //! An encoder never sees a store and never decides what is in a file; it holds at most a row group.
 
 pub mod footer;
+mod form;
 pub mod parquet;
 mod pieces;
 pub mod text;
@@ -10,6 +11,7 @@ pub mod text;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
+pub use self::form::encoder;
 use crate::error::{ErrorCode, Failure};
 
 /// Why a file could not be written or read. Messages never hold cell values.

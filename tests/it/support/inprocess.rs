@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use classification::{Predicate, TableName};
 use data_exporter::jobs::{
-    ExportFormat, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant,
+    FileChoice, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant,
 };
 use data_exporter::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
 use data_exporter::storage::ObjectStore;
@@ -140,7 +140,7 @@ impl Running {
             start,
             end,
             tables: (!tables.is_empty()).then(|| tables.iter().map(|&table| table.to_owned()).collect()),
-            format: ExportFormat::Parquet,
+            files: FileChoice::default(),
             idempotency_key: None,
         };
         self.requests.submit(&request).await.unwrap()

@@ -8,9 +8,9 @@ use super::errors;
 use super::links::Links;
 use super::query::find;
 use super::rules;
-use super::types::{ChangedRule, ClassificationCode, Date, ExportFormat, RequestStatus, RevokedLinks};
+use super::types::{ChangedRule, ClassificationCode, Compression, Date, ExportFormat, RequestStatus, RevokedLinks};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{self, JobId, NewRequest, Requests};
+use crate::jobs::{FileChoice, JobId, NewRequest, Requests};
 use crate::rules::RuleEdit;
 
 /// The root of mutations.
@@ -30,11 +30,17 @@ impl Mutation {
             desc = "Tables by name, see `exportTables`; left out: all that are offered on demand. One that is named twice is exported once."
         )]
         tables: Option<Vec<String>>,
-        #[graphql(desc = "The format of the files; left out: PARQUET.")] format: Option<ExportFormat>,
+        #[graphql(desc = "The format of the files; left out: each table's own, see `exportTables`.")] format: Option<
+            ExportFormat,
+        >,
         #[graphql(
             desc = "1 to 255 characters of your own: the same key with the same arguments is the same request, however often it is sent."
         )]
         idempotency_key: Option<String>,
+        #[graphql(
+            desc = "How the files are compressed, said only with a format; left out: ZSTD for PARQUET, NONE for the others."
+        )]
+        compression: Option<Compression>,
     ) -> Result<String> {
         let identity = context.data::<Identity>()?;
         let request = NewRequest {
@@ -43,7 +49,7 @@ impl Mutation {
             start: start_time,
             end: end_time,
             tables,
-            format: format.map_or(jobs::ExportFormat::Parquet, Into::into),
+            files: FileChoice { format: format.map(Into::into), compression: compression.map(Into::into) },
             idempotency_key,
         };
         let id = context.data::<Requests>()?.submit(&request).await.map_err(errors::of)?;

@@ -10,6 +10,24 @@ use crate::jobs::{self, JobKind, JobState};
 pub(in crate::api::graphql) enum ExportFormat {
     /// Apache Parquet.
     Parquet,
+    /// CSV with a header (RFC 4180): NULL is an empty field, an empty text is "".
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// How exported files are compressed: Parquet page by page, the others as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Enum)]
+#[graphql(remote = "jobs::Compression")]
+pub(in crate::api::graphql) enum Compression {
+    /// zstd; what Parquet has when nothing is said.
+    Zstd,
+    /// snappy; for Parquet alone.
+    Snappy,
+    /// gzip.
+    Gzip,
+    /// None; what CSV and JSONL have when nothing is said.
+    None,
 }
 
 /// What started an export.

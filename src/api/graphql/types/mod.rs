@@ -14,7 +14,7 @@ mod tables;
 pub(super) use self::audit::AuditEntry;
 pub(super) use self::classification::{ChangedRule, Classification, ClassificationCode};
 pub(super) use self::connection::{Connection, page, page_cost};
-pub(super) use self::enums::{ExportFormat, ExportKind, RequestState, TableState};
+pub(super) use self::enums::{Compression, ExportFormat, ExportKind, RequestState, TableState};
 pub(super) use self::explained::{ExplainedExport, UnclassifiedColumn};
 pub(super) use self::request_status::RequestStatus;
 pub(super) use self::revoked_links::RevokedLinks;

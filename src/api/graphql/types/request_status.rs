@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use super::super::super::auth::Identity;
 use super::super::errors;
 use super::super::links::{HandedOut, Links};
-use super::{ExportError, ExportFormat, ExportKind, RequestState, TableStatus};
+use super::{Compression, ExportError, ExportFormat, ExportKind, RequestState, TableStatus};
 use crate::error::Failure;
 use crate::jobs::JobView;
 use crate::links::Visitor;
@@ -107,9 +107,14 @@ impl RequestStatus {
         self.job.as_ref().map(|job| job.window.end.timestamp())
     }
 
-    /// The format of its files.
+    /// The format that was asked for; null where each table has its own.
     async fn format(&self) -> Option<ExportFormat> {
-        self.job.as_ref().map(|job| job.format.into())
+        self.job.as_ref()?.files.format.map(Into::into)
+    }
+
+    /// The compression that was asked for; null where it is the format's usual one.
+    async fn compression(&self) -> Option<Compression> {
+        self.job.as_ref()?.files.compression.map(Into::into)
     }
 
     /// When it was asked for.

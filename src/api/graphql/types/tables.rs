@@ -17,7 +17,7 @@ pub(in crate::api::graphql) struct ExportTable {
     scheduled: bool,
     /// The column that time ranges are cut by; null: the table is exported whole, by the schedule only.
     time_column: Option<String>,
-    /// The format of its scheduled exports; null when this version cannot write the one that is set.
+    /// The format of its files where a request names none; null when this version cannot write the one that is set.
     format: Option<ExportFormat>,
 }
 
