@@ -29,6 +29,7 @@ mod extract_types;
 mod gate_files;
 mod gate_publication;
 mod gate_search;
+mod formats;
 mod hostile;
 mod house;
 mod links;
