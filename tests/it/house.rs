@@ -141,7 +141,9 @@ fn foreign_crates_stay_in_their_rooms() {
         (r"\barrow::", &["pipeline/", "warehouse/", "cli/demo/compare.rs"][..]),
         (r"(?:^|[^:])\bparquet::", &["pipeline/encode/", "pipeline/gate/", "cli/demo/compare.rs"][..]),
         (r"\breqwest::", &["cli/demo/"][..]),
-        (r"\b(?:jsonwebtoken|hyper_rustls|rustls)::", &["api/auth/"][..]),
+        (r"\b(?:jsonwebtoken|hyper_rustls)::", &["api/auth/"][..]),
+        (r"\brustls::", &["api/auth/", "warehouse/postgres/wire/"][..]),
+        (r"\b(?:postgres_protocol|tokio_rustls|webpki_roots)::", &["warehouse/postgres/wire/"][..]),
         (r"\bclap::", &["cli/", "main.rs"][..]),
     ] {
         let pattern = Regex::new(crates).unwrap();

@@ -1,4 +1,4 @@
-//! From sqlx's errors to ours. The server's own text is never passed on: it may quote a value. What is said is the
+//! From errors of sqlx and of the wire to ours. The server's own text is never passed on: it may quote a value. What is said is the
 //! SQLSTATE, the kind of fault and what was being done.
 
 use std::time::Instant;
@@ -6,6 +6,7 @@ use std::time::Instant;
 use classification::TableName;
 
 use super::super::WarehouseError;
+use super::wire::WireError;
 
 /// What was being done when something failed.
 #[derive(Debug, Clone)]
@@ -43,6 +44,19 @@ impl Doing {
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => unavailable("the connection pool is closed"),
             sqlx::Error::Configuration(_) => WarehouseError::Denied { detail: "the address cannot be used".to_owned() },
             _ => WarehouseError::Protocol { detail: format!("an unexpected answer while {}", self.what) },
+        }
+    }
+
+    /// What came over the wire of a scan, or did not.
+    pub(super) fn broken(&self, error: &WireError) -> WarehouseError {
+        let unavailable = |fault: &str| WarehouseError::Unavailable { detail: format!("{fault} while {}", self.what) };
+        match error {
+            WireError::Server { state } => self.refused(state),
+            WireError::Io(error) => unavailable(&error.kind().to_string()),
+            WireError::Closed => unavailable("the connection ended"),
+            WireError::Tls(_) => unavailable(&error.to_string()),
+            WireError::Login(detail) => WarehouseError::Denied { detail: (*detail).to_owned() },
+            WireError::Protocol(what) => WarehouseError::Protocol { detail: format!("{what}, while {}", self.what) },
         }
     }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL as a warehouse: its catalog, and scans by binary COPY.
+//! PostgreSQL as a warehouse: its catalog by sqlx, and scans by binary COPY over a wire of our own.
 //!
 //! Everything runs read only. A COPY has a connection of its own that is used for nothing else; it is bounded by the
 //! time to its first row and by silence, never by a statement time-out, which would count our own back-pressure.
@@ -12,6 +12,7 @@ mod estimate;
 mod sql;
 mod stream;
 mod types;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,14 +22,15 @@ use arrow::datatypes::Schema;
 use async_trait::async_trait;
 use classification::{Predicate, TableName};
 use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
-use sqlx::{Connection, PgPool, Row};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use self::copy::{BatchLimits, Decoder};
 use self::error::Doing;
 use self::stream::Reader;
+use self::wire::{Address, Connection};
 use super::{BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError};
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
@@ -36,11 +38,14 @@ const SESSION: &str = "SET search_path = pg_catalog; SET standard_conforming_str
     SET default_transaction_read_only = on";
 
 /// A COPY is not bounded by its duration; and the same scan twice yields rows in the same order where it can.
-const COPYING: &str = "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronize_seqscans = off; \
-     SELECT pg_catalog.pg_backend_pid()";
+const COPYING: &str =
+    "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; SET synchronize_seqscans = off";
 
 /// One snapshot, and no way to write.
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// The name of sessions that are no scan's.
+const APPLICATION: &str = "data-exporter";
 
 /// How PostgreSQL is used.
 #[derive(Debug, Clone)]
@@ -65,7 +70,7 @@ impl Default for PostgresOptions {
 
 /// A PostgreSQL warehouse.
 pub struct PostgresWarehouse {
-    address: PgConnectOptions,
+    address: Address,
     options: PostgresOptions,
     planning: PgPool,
     scans: Arc<Semaphore>,
@@ -88,8 +93,8 @@ impl PostgresWarehouse {
         if !["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) {
             return Err(wrong());
         }
-        let address: PgConnectOptions = text.parse().map_err(|_| wrong())?;
-        let address = address.application_name("data-exporter");
+        let sqlx: PgConnectOptions = text.parse().map_err(|_| wrong())?;
+        let address = Address::new(&sqlx).map_err(|detail| WarehouseError::Denied { detail: detail.to_owned() })?;
         let session = format!("{SESSION}; SET statement_timeout = {}", options.statement_timeout.as_millis());
         let planning = PgPoolOptions::new()
             .max_connections(options.max_connections.max(2))
@@ -99,35 +104,22 @@ impl PostgresWarehouse {
                 let session = session.clone();
                 Box::pin(async move { run(connection, session).await })
             })
-            .connect_lazy_with(address.clone());
+            .connect_lazy_with(sqlx.application_name(APPLICATION));
         let scans = Arc::new(Semaphore::new(options.max_connections.max(1) as usize));
         Ok(Self { address, options, planning, scans })
     }
 
-    /// A connection outside the pool.
-    async fn connect(&self, address: &PgConnectOptions) -> Result<PgConnection, WarehouseError> {
+    /// A connection in a read-only transaction, used by nobody else. Two questions to the server: the statements that
+    /// follow are read by it under the settings that are made here.
+    async fn connect(&self, application_name: &str) -> Result<Connection, WarehouseError> {
         let doing = Doing::now("connecting");
-        match timeout(self.options.connect_timeout, PgConnection::connect_with(address)).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(doing.failed(&error)),
-            Err(_) => Err(doing.timed_out()),
-        }
-    }
-
-    /// A connection in a read-only transaction, and the server's process behind it.
-    async fn connect_for_copy(&self, application_name: &str) -> Result<(PgConnection, i32), WarehouseError> {
-        let mut connection = self.connect(&self.address.clone().application_name(application_name)).await?;
-        let doing = Doing::now("preparing a scan");
-        let preparing = async {
-            run(&mut connection, SESSION.to_owned()).await?;
-            let rows = sqlx::raw_sql(COPYING).fetch_all(&mut connection).await?;
-            let process: i32 = rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
-            run(&mut connection, BEGIN.to_owned()).await?;
-            Ok(process)
+        let connecting = async {
+            let mut connection = Connection::open(&self.address, application_name).await?;
+            connection.begin(&format!("{SESSION}; {COPYING}; {BEGIN}")).await?;
+            Ok(connection)
         };
-        match timeout(self.options.connect_timeout, preparing).await {
-            Ok(Ok(process)) => Ok((connection, process)),
-            Ok(Err(error)) => Err(doing.failed(&error)),
+        match timeout(self.options.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| doing.broken(&error)),
             Err(_) => Err(doing.timed_out()),
         }
     }
@@ -147,10 +139,8 @@ async fn run(connection: &mut PgConnection, statements: String) -> Result<(), sq
 impl Warehouse for PostgresWarehouse {
     async fn check(&self) -> Result<(), WarehouseError> {
         // Not through the pool, which would try a refused connection again until its time is up.
-        let mut connection = self.connect(&self.address).await?;
-        let doing = Doing::now("checking the connection");
-        run(&mut connection, SESSION.to_owned()).await.map_err(|error| doing.failed(&error))?;
-        let _ = connection.close().await;
+        let connection = self.connect(APPLICATION).await?;
+        let _ = timeout(self.options.connect_timeout, connection.close()).await;
         Ok(())
     }
 
@@ -194,11 +184,9 @@ impl Warehouse for PostgresWarehouse {
             .acquire_owned()
             .await
             .map_err(|_| WarehouseError::Unavailable { detail: "the warehouse is closed".to_owned() })?;
-        let (connection, process) = self.connect_for_copy(&context.application_name).await?;
+        let connection = self.connect(&context.application_name).await?;
         let reader = Reader {
             connection,
-            process,
-            pool: self.planning.clone(),
             table: table.name.clone(),
             columns: rendered.selected.into_iter().map(|selected| selected.column).collect(),
             decoder: Decoder::new(Arc::clone(&schema), &decodings, BatchLimits::default()),

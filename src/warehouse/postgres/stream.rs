@@ -4,26 +4,20 @@
 //! A connection that was not read to its end is never used again: its query is cancelled on the server and the
 //! socket closed.
 
-use std::future::poll_fn;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use bytes::Bytes;
 use classification::TableName;
-use futures::StreamExt;
-use futures::stream::BoxStream;
-use sqlx::postgres::PgConnection;
-use sqlx::{Connection, PgPool};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
 use super::super::{BatchStream, WarehouseError};
 use super::copy::{DecodeError, Decoder, ValueError};
 use super::error::Doing;
+use super::wire::{Broken, Canceller, Connection, Sink, Step, WireError};
 
 /// How long ending a query or a connection may take before the socket is simply closed.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -52,11 +46,7 @@ impl BatchStream for CopyStream {
 /// A COPY that is about to run.
 pub(super) struct Reader {
     /// Its connection, in a transaction, used for nothing else.
-    pub(super) connection: PgConnection,
-    /// The server's process behind it.
-    pub(super) process: i32,
-    /// From where that process can be told to stop.
-    pub(super) pool: PgPool,
+    pub(super) connection: Connection,
     /// The table, for messages.
     pub(super) table: TableName,
     /// The columns' names, for messages.
@@ -77,6 +67,8 @@ enum End {
     Abandoned,
     /// With an error.
     Failed(WarehouseError),
+    /// With an error of the server, whose query ended with it.
+    Refused(WarehouseError),
 }
 
 impl Reader {
@@ -105,19 +97,31 @@ impl Reader {
             end = self.read(&statement, &mut accepted, &batches) => end,
             () = batches.closed() => End::Abandoned,
         };
-        match end {
+        let canceller = self.connection.canceller();
+        let failed = match end {
             End::Complete => {
                 drop(batches);
                 let _ = timeout(GOODBYE, self.connection.close()).await;
+                drop(self.permit);
+                return;
             }
-            End::Abandoned => self.cancel().await,
+            // The server first: whoever hears of the failure may try again, and the old query is told to stop.
+            // Closing alone would end it only at its next write.
+            End::Abandoned => {
+                cancel(&canceller, &self.table).await;
+                None
+            }
             End::Failed(error) => {
-                // The server first: whoever hears of the failure may try again, and the old query is told to stop.
-                self.cancel().await;
-                match accepted.take() {
-                    Some(accepted) => drop(accepted.send(Err(error))),
-                    None => drop(batches.send(Err(error)).await),
-                }
+                cancel(&canceller, &self.table).await;
+                Some(error)
+            }
+            End::Refused(error) => Some(error),
+        };
+        drop(self.connection);
+        if let Some(error) = failed {
+            match accepted.take() {
+                Some(accepted) => drop(accepted.send(Err(error))),
+                None => drop(batches.send(Err(error)).await),
             }
         }
         drop(self.permit);
@@ -131,33 +135,41 @@ impl Reader {
     ) -> End {
         let doing = Doing::with("reading", &self.table);
         let fault = Fault { table: &self.table, columns: &self.columns };
-        let first_row = tokio::time::Instant::now() + self.patience;
-        let mut chunks = match timeout(self.patience, self.connection.copy_out_raw(statement)).await {
-            Ok(Ok(chunks)) => chunks,
-            Ok(Err(error)) => return End::Failed(doing.failed(&error)),
+        let failed = |error: WireError| match error {
+            WireError::Server { .. } => End::Refused(doing.broken(&error)),
+            _ => End::Failed(doing.broken(&error)),
+        };
+        let mut quiet_until = Instant::now() + self.patience;
+        let mut copy = match timeout_at(quiet_until, self.connection.copy(statement)).await {
+            Ok(Ok(copy)) => copy,
+            Ok(Err(error)) => return failed(error),
             Err(_) => return End::Failed(doing.timed_out()),
         };
-        if let Some(accepted) = accepted.take() {
-            let _ = accepted.send(Ok(()));
-        }
-        let mut seen = 0;
         loop {
-            let mut pieces = seen;
-            let filling = poll_fn(|context| fill(&mut chunks, &mut self.decoder, &mut pieces, context));
-            let left = if seen == 0 { first_row - tokio::time::Instant::now() } else { self.patience };
-            let more = match timeout(left, filling).await {
-                Ok(Ok(more)) => more,
-                Ok(Err(Broken::Server(error))) => return End::Failed(doing.failed(&error)),
-                Ok(Err(Broken::Content(error))) => return End::Failed(fault.of(error)),
-                // Slow, but alive.
-                Err(_) if pieces > seen => {
-                    seen = pieces;
-                    continue;
-                }
-                Err(_) => return End::Failed(doing.timed_out()),
+            let step = match self.connection.advance(&mut copy, &mut self.decoder) {
+                Ok(step) => step,
+                Err(Broken::Wire(error)) => return failed(error),
+                Err(Broken::Sink(error)) => return End::Failed(fault.of(error)),
             };
-            seen = pieces;
-            if !more && let Err(error) = self.decoder.finish() {
+            if copy.has_begun()
+                && let Some(accepted) = accepted.take()
+            {
+                let _ = accepted.send(Ok(()));
+            }
+            if step == Step::More {
+                // A stream that moves is alive, however slow it is.
+                if copy.is_moving() {
+                    quiet_until = Instant::now() + self.patience;
+                }
+                match timeout_at(quiet_until, self.connection.fill()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(error)) => return failed(error),
+                    Err(_) => return End::Failed(doing.timed_out()),
+                }
+            }
+            if let Step::End(sent) = step
+                && let Err(error) = self.decoder.finish(sent)
+            {
                 return End::Failed(fault.of(error));
             }
             match self.decoder.take() {
@@ -169,55 +181,36 @@ impl Reader {
                 Ok(None) => {}
                 Err(error) => return End::Failed(fault.of(error)),
             }
-            if !more {
+            if matches!(step, Step::End(_)) {
                 return End::Complete;
             }
         }
     }
+}
 
-    /// Ends the query on the server, then the connection. Closing alone would end it only at its next write.
-    async fn cancel(&mut self) {
-        let cancelling = sqlx::query("SELECT pg_catalog.pg_cancel_backend($1)").bind(self.process).execute(&self.pool);
-        match timeout(GOODBYE, cancelling).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                let error = Doing::now("cancelling a query").failed(&error);
-                tracing::warn!(table = %self.table, %error, "could not cancel a query of the warehouse");
-            }
-            Err(_) => tracing::warn!(table = %self.table, "could not cancel a query of the warehouse in time"),
+/// Ends the query on the server.
+async fn cancel(canceller: &Canceller, table: &TableName) {
+    match timeout(GOODBYE, canceller.cancel()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let error = Doing::now("cancelling a query").broken(&error);
+            tracing::warn!(%table, %error, "could not cancel a query of the warehouse");
         }
+        Err(_) => tracing::warn!(%table, "could not cancel a query of the warehouse in time"),
     }
 }
 
-/// What stops a stream.
-enum Broken {
-    Server(sqlx::Error),
-    Content(DecodeError),
-}
+impl Sink for Decoder {
+    type Error = DecodeError;
 
-/// Decodes what is there until a batch is full (`true`) or the stream at its end (`false`). Without an `await` for
-/// each row: the socket itself yields to other tasks every now and then.
-fn fill(
-    chunks: &mut BoxStream<'_, Result<Bytes, sqlx::Error>>,
-    decoder: &mut Decoder,
-    pieces: &mut u64,
-    context: &mut Context<'_>,
-) -> Poll<Result<bool, Broken>> {
-    loop {
-        match chunks.poll_next_unpin(context) {
-            Poll::Ready(Some(Ok(chunk))) => {
-                *pieces += 1;
-                if let Err(error) = decoder.push(&chunk) {
-                    return Poll::Ready(Err(Broken::Content(error)));
-                }
-                if decoder.is_full() {
-                    return Poll::Ready(Ok(true));
-                }
-            }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Broken::Server(error))),
-            Poll::Ready(None) => return Poll::Ready(Ok(false)),
-            Poll::Pending => return Poll::Pending,
-        }
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
+        Decoder::push(self, bytes)
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        Decoder::is_full(self)
     }
 }
 

@@ -26,6 +26,11 @@ const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags, and the length of the header's extension.
 const HEADER: usize = 19;
 
+/// The longest value: the server's own limit for one is 1 GiB.
+const LONGEST: usize = 1 << 30;
+/// Room that is kept for values that come in pieces.
+const CARRY: usize = 1 << 20;
+
 /// When a batch is cut.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BatchLimits {
@@ -170,6 +175,8 @@ pub(super) struct Decoder {
     carry: Vec<u8>,
     rows: usize,
     bytes: usize,
+    /// Rows since the beginning.
+    read: u64,
 }
 
 impl Decoder {
@@ -182,23 +189,48 @@ impl Decoder {
             .zip(schema.fields())
             .map(|(&decoding, field)| Column::new(decoding, field.data_type().clone(), rows))
             .collect();
-        Self { schema, columns, limits, place: Place::Header, carry: Vec::new(), rows: 0, bytes: 0 }
+        Self { schema, columns, limits, place: Place::Header, carry: Vec::new(), rows: 0, bytes: 0, read: 0 }
     }
 
     /// Takes the next piece of the stream, all of it.
     pub(super) fn push(&mut self, piece: &[u8]) -> Result<(), DecodeError> {
         self.bytes += piece.len();
-        if self.carry.is_empty() {
-            let used = self.consume(piece)?;
-            self.carry.extend_from_slice(&piece[used..]);
-        } else {
+        let mut rest = piece;
+        while !self.carry.is_empty() {
+            // Exactly what the value under way lacks: everything after it is decoded where it lies.
+            let lacking = self.lacking()?;
+            let take;
+            (take, rest) = rest.split_at(lacking.min(rest.len()));
+            self.carry.extend_from_slice(take);
+            if take.len() < lacking {
+                return Ok(());
+            }
             let mut carry = std::mem::take(&mut self.carry);
-            carry.extend_from_slice(piece);
             let used = self.consume(&carry)?;
             carry.drain(..used);
-            self.carry = carry;
+            // A long value's room is given back.
+            if carry.capacity() <= CARRY || !carry.is_empty() {
+                self.carry = carry;
+            }
         }
+        let used = self.consume(rest)?;
+        self.carry.extend_from_slice(&rest[used..]);
         Ok(())
+    }
+
+    /// How many bytes are missing until the next step is possible. Only what has come is ever stored, whatever a
+    /// length says that came before it.
+    fn lacking(&self) -> Result<usize, DecodeError> {
+        let whole = match self.place {
+            Place::Header => HEADER,
+            Place::Row => 2,
+            Place::Field(_) => match self.carry.first_chunk::<4>() {
+                None => 4,
+                Some(&length) => 4 + value_length(length)?.unwrap_or_default(),
+            },
+            Place::Extension(_) | Place::End => 0,
+        };
+        Ok(whole.saturating_sub(self.carry.len()))
     }
 
     /// Whether a batch should be taken now.
@@ -224,13 +256,16 @@ impl Decoder {
             .map_err(|_| DecodeError::Frame("the columns do not make a batch"))
     }
 
-    /// To be called when the server has said that it is done: whether the stream said so too.
-    pub(super) fn finish(&self) -> Result<(), DecodeError> {
-        if self.place == Place::End && self.carry.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Frame("the stream ended without its trailer"))
+    /// To be called when the server has said that it is done, and how many rows it sent: whether the stream said so
+    /// too.
+    pub(super) fn finish(&self, sent: u64) -> Result<(), DecodeError> {
+        if self.place != Place::End || !self.carry.is_empty() {
+            return Err(DecodeError::Frame("the stream ended without its trailer"));
         }
+        if self.read != sent {
+            return Err(DecodeError::Frame("the server counts other rows than came"));
+        }
+        Ok(())
     }
 
     /// Decodes as far as whole values reach and says how far that is.
@@ -270,6 +305,7 @@ impl Decoder {
                     }
                     self.place = Place::Row;
                     self.rows += 1;
+                    self.read += 1;
                 }
                 Place::End => {
                     if !rest.is_empty() {
@@ -287,15 +323,12 @@ impl Decoder {
     fn fields<'a>(&mut self, first: usize, mut rest: &'a [u8]) -> Result<(usize, &'a [u8]), DecodeError> {
         for (column, builder) in self.columns.iter_mut().enumerate().skip(first) {
             let Some((length, after)) = rest.split_first_chunk::<4>() else { return Ok((column, rest)) };
-            match i32::from_be_bytes(*length) {
-                -1 => {
+            match value_length(*length)? {
+                None => {
                     builder.push_null();
                     rest = after;
                 }
-                length => {
-                    let Ok(length) = usize::try_from(length) else {
-                        return Err(DecodeError::Frame("a value has a negative length"));
-                    };
+                Some(length) => {
                     let Some((value, after)) = after.split_at_checked(length) else { return Ok((column, rest)) };
                     builder.push(value).map_err(|reason| DecodeError::Value { column, reason })?;
                     rest = after;
@@ -303,6 +336,18 @@ impl Decoder {
             }
         }
         Ok((self.columns.len(), rest))
+    }
+}
+
+/// The length of a value, `None` for NULL.
+#[inline]
+fn value_length(bytes: [u8; 4]) -> Result<Option<usize>, DecodeError> {
+    match i32::from_be_bytes(bytes) {
+        -1 => Ok(None),
+        length => match usize::try_from(length) {
+            Ok(length) if length <= LONGEST => Ok(Some(length)),
+            _ => Err(DecodeError::Frame("a value of an impossible length")),
+        },
     }
 }
 

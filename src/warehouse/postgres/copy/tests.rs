@@ -51,7 +51,7 @@ fn decode<'a>(
             batches.extend(decoder.take()?);
         }
     }
-    decoder.finish()?;
+    decoder.finish(decoder.read)?;
     batches.extend(decoder.take()?);
     Ok(batches)
 }
