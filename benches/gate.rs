@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::{TimeZone, Utc};
 use classification::{ColumnKind, Policy, PolicyColumn, Predicate};
-use data_exporter::jobs::{StagedPartition, Window};
+use data_exporter::jobs::{FileForm, FileReport, StagedPartition, Window};
 use data_exporter::pipeline::TablePlan;
 use data_exporter::pipeline::encode::Encoder;
 use data_exporter::pipeline::encode::parquet::{ParquetEncoder, ParquetOptions};
@@ -149,6 +149,7 @@ fn plan(scan: bool) -> TablePlan {
             hash: "hash".to_owned(),
         },
         window: Window { start, end: start },
+        form: FileForm::PARQUET,
         manifest_types: ["bigint", text, number, number, number, text, text].map(str::to_owned).to_vec(),
     }
 }
@@ -208,6 +209,7 @@ fn main() {
         byte_count: file.len() as i64,
         sha256,
         etag: String::new(),
+        report: FileReport::default(),
     };
     println!("a file of {rows} rows, {} bytes: encoding and hashing took {encoding:.2} CPU seconds", file.len());
     let store = Memory(Bytes::from(file));

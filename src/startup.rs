@@ -165,7 +165,7 @@ fn explainer(settings: &Settings, pool: &PgPool, patience: Duration) -> Result<E
         }
         None => None,
     };
-    Ok(Explainer::new(RuleStore::new(pool.clone()), warehouse))
+    Ok(Explainer::new(RuleStore::new(pool.clone()), warehouse, settings.has_pseudonym_key))
 }
 
 impl Services {

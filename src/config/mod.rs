@@ -109,6 +109,8 @@ pub struct Settings {
     pub partition_target_bytes: u64,
     /// `EXPORTER_PSEUDONYM_KEY_FILE`: what the key in it makes pseudonyms with. Only read by processes that work.
     pub pseudonyms: Option<Pseudonymiser>,
+    /// Whether a key for pseudonyms is named: what processes that only explain have to know.
+    pub has_pseudonym_key: bool,
     /// `EXPORTER_GATE_SAMPLE`: more than 0, at most 1.
     pub gate_sample: f64,
     /// `EXPORTER_LINKS`.
@@ -173,6 +175,7 @@ impl Settings {
             max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),
             partition_target_bytes: read.number("EXPORTER_PARTITION_TARGET_BYTES", 256 << 20, (1 << 20)..=(64 << 30)),
             pseudonyms: None,
+            has_pseudonym_key: read.optional("EXPORTER_PSEUDONYM_KEY_FILE", |_| Ok(())).is_some(),
             gate_sample: read.parsed("EXPORTER_GATE_SAMPLE", 1.0, parse_share),
             links: read.parsed("EXPORTER_LINKS", LinksKind::Presigned, |text| match text {
                 "presigned" => Ok(LinksKind::Presigned),

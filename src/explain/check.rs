@@ -57,7 +57,11 @@ impl Explainer {
                 problems.push(failing(not_in_warehouse(table), table));
                 continue;
             };
-            let context = PolicyContext { today: state.rules.today, tenant: Tenant::DEFAULT };
+            let context = PolicyContext {
+                today: state.rules.today,
+                tenant: Tenant::DEFAULT,
+                pseudonyms: self.pseudonyms,
+            };
             let compiled = Policy::compile(&state.rules.set, table, catalog, context);
             for found in drift.columns() {
                 let fails = compiled.as_ref().is_ok_and(|policy| found.fails(policy));

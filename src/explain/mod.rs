@@ -26,6 +26,8 @@ use crate::warehouse::{TableShape, TimeSlice, Warehouse};
 pub struct Explainer {
     rules: RuleStore,
     warehouse: Option<Arc<dyn Warehouse>>,
+    /// Whether those who export have a key for pseudonyms.
+    pseudonyms: bool,
 }
 
 /// Whose rows are looked at.
@@ -156,8 +158,9 @@ pub struct Explanation {
 
 impl Explainer {
     /// Over these rules and this warehouse; without one, everything is answered with `SETTINGS_INVALID`.
-    pub fn new(rules: RuleStore, warehouse: Option<Arc<dyn Warehouse>>) -> Self {
-        Self { rules, warehouse }
+    /// `pseudonyms`: whether those who export have a key for them.
+    pub fn new(rules: RuleStore, warehouse: Option<Arc<dyn Warehouse>>, pseudonyms: bool) -> Self {
+        Self { rules, warehouse, pseudonyms }
     }
 
     /// The warehouse, where this process has one.
@@ -204,7 +207,7 @@ impl Explainer {
         let row = rules.set.table(table).ok_or_else(unknown)?.clone();
         let catalog = self.columns(table).await?;
         let drift = TableDrift::of(&rules.set, table, &catalog, &observed);
-        let compiled = Compiled::of(&rules, &row, &catalog, question.tenant.as_str(), &drift)?;
+        let compiled = Compiled::of(&rules, &row, &catalog, question.tenant.as_str(), self.pseudonyms, &drift)?;
         let window = row.time_column.as_ref().map(|_| question.window.unwrap_or_else(|| last_day(&rules)));
         let mut explanation = compiled.explain(question, &rules, &catalog, window);
         explanation.drift = drift.columns().to_vec();
@@ -305,10 +308,11 @@ impl Compiled {
         row: &ExportTable,
         catalog: &[CatalogColumn],
         tenant: &str,
+        pseudonyms: bool,
         drift: &TableDrift,
     ) -> Result<Self, Failure> {
         let table = &row.table_name;
-        let context = PolicyContext { today: rules.today, tenant };
+        let context = PolicyContext { today: rules.today, tenant, pseudonyms };
         let compile = |set: &RuleSet| Policy::compile(set, table, catalog, context);
         let (outcome, refused) = match compile(&rules.set) {
             Err(error @ (PolicyError::TableDisabled { .. } | PolicyError::Unclassified { .. })) => {

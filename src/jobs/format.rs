@@ -79,6 +79,9 @@ impl FileChoice {
 }
 
 impl FileForm {
+    /// What files are where nobody chose.
+    pub const PARQUET: Self = Self { format: ExportFormat::Parquet, compression: Compression::Zstd };
+
     /// What a file's name ends with, after the dot: `parquet`, `csv.gz`, `jsonl.zst`.
     pub fn extension(self) -> &'static str {
         match (self.format, self.compression) {

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 
-use super::{RuleStore, Rules, RulesError, load, upsert};
+use super::statements::upsert;
+use super::{RuleStore, Rules, RulesError, load};
 use crate::error::{ErrorCode, Failure};
 use crate::identity::{Action, Actor, AuditLog};
 use crate::jobs::{Tenant, metadata_failure};

@@ -51,8 +51,7 @@ async fn readers_find_in_lines_what_they_find_in_parquet() {
         column.kind = classification::ColumnKind::Number;
     }
     let folder = tempfile::tempdir().unwrap();
-    let parquet = FileForm { format: ExportFormat::Parquet, compression: Compression::Zstd };
-    let parquet = write(&test, &scan, parquet, folder.path()).await;
+    let parquet = write(&test, &scan, FileForm::PARQUET, folder.path()).await;
     for format in [ExportFormat::Csv, ExportFormat::Jsonl] {
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let file = write(&test, &scan, FileForm { format, compression }, folder.path()).await;

@@ -10,7 +10,7 @@ use chrono::{TimeZone, Utc};
 use classification::actions::Action;
 use classification::{Care, ColumnKind, Policy, PolicyColumn, Predicate};
 use data_exporter::error::{ErrorCode, Failure};
-use data_exporter::jobs::{StagedPartition, Window};
+use data_exporter::jobs::{FileForm, FileReport, StagedPartition, Window};
 use data_exporter::local::s3::LocalS3;
 use data_exporter::pipeline::TablePlan;
 use data_exporter::pipeline::encode::Encoder;
@@ -56,6 +56,7 @@ fn plan() -> TablePlan {
             hash: HASH.to_owned(),
         },
         window: Window { start: instant(0), end: instant(1) },
+        form: FileForm::PARQUET,
         manifest_types: ["character varying", "integer", "character varying", "character varying"]
             .map(str::to_owned)
             .to_vec(),
@@ -101,6 +102,7 @@ fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition {
         byte_count: i64::try_from(bytes.len()).unwrap(),
         sha256: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
         etag: String::new(),
+        report: FileReport::default(),
     }
 }
 

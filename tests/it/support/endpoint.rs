@@ -161,7 +161,7 @@ impl Endpoint {
             link_book: LinkBook::new(pool.clone()),
             audit: AuditLog::new(pool.clone()),
             rules: RuleStore::new(pool.clone()),
-            explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse),
+            explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse, false),
             auth,
             rate: options.rate,
             websockets_of_identity: 16,
