@@ -40,6 +40,7 @@ mod local_s3_faults;
 mod protect;
 mod queue;
 mod readme;
+mod rules_sql;
 mod sample_warehouse;
 mod storage_conformance;
 mod subscriptions;
