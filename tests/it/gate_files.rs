@@ -212,6 +212,18 @@ async fn rows_and_cells_are_held_to_the_policy() {
             vec![FUSION, HERE],
             Some("'note' where the policy wants NULL"),
         ),
+        (
+            "a cell that two columns decide",
+            with("note", &|c| c.cell = Predicate::All(vec![fusion(), one_of("lanes", &["0"])])),
+            vec![FUSION, empty, (Some("HERE"), None, None)],
+            None,
+        ),
+        (
+            "a cell that one of two columns denies",
+            with("note", &|c| c.cell = Predicate::All(vec![fusion(), one_of("lanes", &["0"])])),
+            vec![FUSION, FUSION, (Some("HERE"), None, None)],
+            Some("'note'"),
+        ),
         ("a column that must be NULL", with("note", &|c| c.cell = Predicate::Never), vec![FUSION], Some("'note'")),
         ("nulled everywhere", nulls(Predicate::Always), vec![empty; 2], None),
         ("not nulled", nulls(Predicate::Always), vec![empty, FUSION], Some("'note' where the policy wants NULL")),
@@ -288,7 +300,7 @@ async fn every_value_of_every_row_group_is_searched() {
     plan.policy.columns[3].scan = true;
     const ROWS: usize = 60_000;
     let texts: Vec<String> = (0..ROWS).map(|row| format!("{row} {}", "Main Street ".repeat(3 + row % 5))).collect();
-    for distinct in [7, 3_000, ROWS] {
+    for distinct in [7, 1_000, ROWS] {
         for (name, options) in [
             ("one group", ParquetOptions::default()),
             ("many groups", ParquetOptions { row_group_rows: 9_000, ..ParquetOptions::default() }),
@@ -306,8 +318,9 @@ async fn every_value_of_every_row_group_is_searched() {
             assert_eq!((report.rows, report.values), (ROWS as u64, values), "{name} of {distinct}");
             assert_eq!(report.searched, report.row_groups);
             assert_eq!(report.row_groups > 1, name == "many groups");
-            if distinct == 7 {
-                assert_eq!(report.distinct, 7 * report.row_groups, "{name}: each value of a dictionary once");
+            if distinct < ROWS {
+                let once = distinct as u64 * report.row_groups;
+                assert_eq!(report.distinct, once, "{name}: each value of a dictionary once");
             }
             for place in [0, 9_000 - 1, 9_000, ROWS / 2 + 1, ROWS - 1] {
                 let refused = bench.pass(&plan, &build(Some(place)), ROWS).await.unwrap_err();

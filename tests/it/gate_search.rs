@@ -104,11 +104,11 @@ fn found_in_column(search: &Search, json: bool, values: &[&str]) -> BTreeSet<Str
 #[test]
 fn each_entity_is_found_by_its_own_detector_alone() {
     let search = Search::new("").unwrap();
+    let padding: Vec<String> = (0..9_000).map(|number| format!("Main Street {number}")).collect();
     for (label, canaries) in CANARIES {
         for canary in *canaries {
             let only = BTreeSet::from([*label]);
             assert_eq!(search.text(canary), only, "{canary}");
-            let padding: Vec<String> = (0..9_000).map(|number| format!("Main Street {number}")).collect();
             let values: Vec<&str> = padding.iter().map(String::as_str).chain([*canary, "", "x"]).collect();
             let in_column = found_in_column(&search, false, &values);
             assert_eq!(in_column, BTreeSet::from([(*label).to_owned()]), "{canary}");
