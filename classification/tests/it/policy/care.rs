@@ -35,6 +35,10 @@ const ID: (RuleTable, &str) = (DataColumnClassification, "t,id,nr,,,");
 const TIMED: (RuleTable, &str) = (ExportTables, "t,,,,at,,,,,,,,,,");
 const UNTIMED: (RuleTable, &str) = (ExportTables, "t,,,,,,,,,,,,,,");
 
+/// The column's type and kind, its restriction, the table, whether there is a key; the action, or words of the refusal.
+type Case =
+    (&'static str, ColumnKind, &'static str, (RuleTable, &'static str), bool, Result<&'static str, &'static str>);
+
 #[test]
 fn a_column_that_is_hwc_leaves_with_its_action_or_not_at_all() {
     let catalog = |sql_type: &str, kind| [number("id"), number("at"), column("c", sql_type, kind)];
@@ -43,7 +47,7 @@ fn a_column_that_is_hwc_leaves_with_its_action_or_not_at_all() {
     let forever = r#"t,column,c,pseudonym,"{""domain"":""x""}",,,"#;
     let round = r#"t,column,c,generalise,"{""round"":1}",,,"#;
     let hour = r#"t,column,c,generalise,"{""date_trunc"":""hour""}",,,"#;
-    let cases: [(&str, ColumnKind, &str, (RuleTable, &str), bool, Result<&str, &str>); 20] = [
+    let cases: [Case; 20] = [
         ("text", Text, "t,column,c,redact,{},,,", TIMED, false, Ok("redact")),
         ("text", Text, "t,column,c,mask_last4,{},,,", TIMED, false, Ok("mask_last4")),
         ("bigint", Number, "t,column,c,null,{},,,", TIMED, false, Ok("null")),
