@@ -25,6 +25,17 @@ pub struct Pseudonymiser {
     outer: Sha256,
 }
 
+/// The key, mixed with the constants of RFC 2104.
+fn blocks(key: &[u8]) -> [[u8; BLOCK]; 2] {
+    let mut block = [0_u8; BLOCK];
+    if key.len() > BLOCK {
+        block[..32].copy_from_slice(&Sha256::digest(key));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    [0x36, 0x5c].map(|constant: u8| block.map(|byte| byte ^ constant))
+}
+
 impl fmt::Debug for Pseudonymiser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pseudonymiser(…)")
@@ -41,16 +52,14 @@ impl Pseudonymiser {
     }
 
     fn with_key(key: &[u8]) -> Self {
-        let mut block = [0_u8; BLOCK];
-        if key.len() > BLOCK {
-            block[..32].copy_from_slice(&Sha256::digest(key));
-        } else {
-            block[..key.len()].copy_from_slice(key);
-        }
-        Self {
-            inner: Sha256::new_with_prefix(block.map(|byte| byte ^ 0x36)),
-            outer: Sha256::new_with_prefix(block.map(|byte| byte ^ 0x5c)),
-        }
+        let [inner, outer] = blocks(key);
+        Self { inner: Sha256::new_with_prefix(inner), outer: Sha256::new_with_prefix(outer) }
+    }
+
+    /// The two blocks that stand before what the inner and the outer hash take in: the key, as a statement needs it
+    /// that makes pseudonyms in the warehouse. They are as secret as the key.
+    pub fn pads(key: &[u8]) -> Result<[[u8; BLOCK]; 2], KeyTooShort> {
+        if key.len() < SHORTEST_KEY { Err(KeyTooShort { length: key.len() }) } else { Ok(blocks(key)) }
     }
 
     /// HMAC-SHA-256 of these parts, one behind the other.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use classification::actions::Pseudonymiser;
 use classification::{Predicate, TableName};
 use data_exporter::jobs::{
     FileChoice, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant,
@@ -113,6 +114,16 @@ impl Running {
     }
 
     pub(crate) fn with(platform: &Platform, warehouse: Arc<dyn Warehouse>, store: Arc<dyn ObjectStore>) -> Self {
+        Self::with_key(platform, warehouse, store, None)
+    }
+
+    /// With a key for pseudonyms.
+    pub(crate) fn with_key(
+        platform: &Platform,
+        warehouse: Arc<dyn Warehouse>,
+        store: Arc<dyn ObjectStore>,
+        pseudonyms: Option<Pseudonymiser>,
+    ) -> Self {
         let settings = QueueSettings::default();
         let pipeline = Pipeline {
             queue: Queue::new(platform.metadata.clone(), settings),
@@ -120,7 +131,7 @@ impl Running {
             warehouse,
             store,
             layout: Layout::new("dev"),
-            pseudonyms: None,
+            pseudonyms,
             settings: PipelineSettings { retry_pause: Duration::from_millis(50), ..PipelineSettings::default() },
         };
         let heartbeat = Heartbeat::start(platform.metadata_url.parse().unwrap(), settings).unwrap();
