@@ -1,10 +1,10 @@
 //! Whether rules and warehouse fit together: every enabled table and column, and what ends soon.
 
 use chrono::{Days, NaiveDate};
-use classification::{Policy, PolicyContext, PolicyError, RuleSet, TableName};
+use classification::{Policy, PolicyError, RuleSet, TableName};
 use serde::Serialize;
 
-use super::{Explainer, not_in_warehouse};
+use super::{Explainer, context, not_in_warehouse};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::Tenant;
 use crate::rules::{ColumnDrift, DriftKind, refusal};
@@ -46,6 +46,7 @@ impl Explainer {
     /// `WAREHOUSE_…` when the warehouse does not answer, `RULES_INVALID`, `METADATA_UNAVAILABLE`.
     pub async fn check(&self) -> Result<Check, Failure> {
         let state = self.state().await?;
+        let tenant = Tenant::default();
         let (mut columns, mut problems, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
         let failing = |failure: Failure, table: &TableName| Problem {
             table: table.clone(),
@@ -57,11 +58,7 @@ impl Explainer {
                 problems.push(failing(not_in_warehouse(table), table));
                 continue;
             };
-            let context = PolicyContext {
-                today: state.rules.today,
-                tenant: Tenant::DEFAULT,
-                pseudonyms: self.pseudonyms,
-            };
+            let context = context(&state.rules, &tenant, self.pseudonyms);
             let compiled = Policy::compile(&state.rules.set, table, catalog, context);
             for found in drift.columns() {
                 let fails = compiled.as_ref().is_ok_and(|policy| found.fails(policy));

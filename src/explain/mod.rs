@@ -207,7 +207,7 @@ impl Explainer {
         let row = rules.set.table(table).ok_or_else(unknown)?.clone();
         let catalog = self.columns(table).await?;
         let drift = TableDrift::of(&rules.set, table, &catalog, &observed);
-        let compiled = Compiled::of(&rules, &row, &catalog, question.tenant.as_str(), self.pseudonyms, &drift)?;
+        let compiled = Compiled::of(&rules, &row, &catalog, &question.tenant, self.pseudonyms, &drift)?;
         let window = row.time_column.as_ref().map(|_| question.window.unwrap_or_else(|| last_day(&rules)));
         let mut explanation = compiled.explain(question, &rules, &catalog, window);
         explanation.drift = drift.columns().to_vec();
@@ -307,12 +307,12 @@ impl Compiled {
         rules: &Rules,
         row: &ExportTable,
         catalog: &[CatalogColumn],
-        tenant: &str,
+        tenant: &Tenant,
         pseudonyms: bool,
         drift: &TableDrift,
     ) -> Result<Self, Failure> {
         let table = &row.table_name;
-        let context = PolicyContext { today: rules.today, tenant, pseudonyms };
+        let context = context(rules, tenant, pseudonyms);
         let compile = |set: &RuleSet| Policy::compile(set, table, catalog, context);
         let (outcome, refused) = match compile(&rules.set) {
             Err(error @ (PolicyError::TableDisabled { .. } | PolicyError::Unclassified { .. })) => {
@@ -380,6 +380,11 @@ impl Compiled {
             warnings: self.policy.as_ref().map(|policy| policy.warnings.clone()).unwrap_or_default(),
         }
     }
+}
+
+/// For whom and when a policy is compiled.
+fn context<'a>(rules: &Rules, tenant: &'a Tenant, pseudonyms: bool) -> PolicyContext<'a> {
+    PolicyContext { today: rules.today, tenant: tenant.as_str(), pseudonyms }
 }
 
 /// What is done to the values of a column that leaves.

@@ -23,6 +23,27 @@ fn blocks(language: &str) -> Vec<(bool, String)> {
     found
 }
 
+/// What README shows as the output of a script: the block of text that follows it.
+fn shown_after(script: &str) -> Option<&'static str> {
+    let rest = README.split_once(&format!("{script}\n```\n"))?.1;
+    Some(rest.strip_prefix("\n```text\n")?.split_once("\n```")?.0)
+}
+
+/// A line as it is compared: words, whatever the numbers, which follow the size of the sample, and the blanks.
+fn words(line: &str) -> String {
+    let mut words = String::new();
+    for part in line.split_whitespace() {
+        let part: String = part.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+        let number = part.chars().all(|c| c == '0');
+        // Thousands stand apart.
+        if !(number && words.ends_with("# ")) {
+            words.push_str(if number { "#" } else { &part });
+            words.push(' ');
+        }
+    }
+    words
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_example_works() {
     let platform = Platform::sample("readme", 4_000).await;
@@ -34,11 +55,12 @@ async fn every_example_works() {
     let service = platform.serve("all", "api,worker", &[]).await;
     let programs = std::path::Path::new(PROGRAM).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
-    let mut ran = 0;
+    let (mut ran, mut compared) = (0, 0);
     for (run, script) in blocks("sh") {
         if !run {
             continue;
         }
+        let shown = shown_after(&script).unwrap_or_default();
         let script = script.replace("127.0.0.1:8080", &service.address);
         let mut shell = tokio::process::Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", &script]).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
@@ -47,9 +69,15 @@ async fn every_example_works() {
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert!(done.status.success(), "{script}\n{said}\n{}", String::from_utf8_lossy(&done.stderr));
         assert!(!said.contains("\"errors\""), "{script}\n{said}");
+        let lines: Vec<String> = said.lines().map(words).collect();
+        for line in shown.lines().filter(|line| *line != "…") {
+            assert!(lines.contains(&words(line)), "README shows '{line}'; {script}\nsays {said}");
+            compared += 1;
+        }
         ran += 1;
     }
     assert!(ran >= 3, "only {ran} examples are marked to be run");
+    assert!(compared >= 10, "only {compared} lines of output are compared");
 
     let mut id = String::new();
     let mut status = Value::Null;
