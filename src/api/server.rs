@@ -1,5 +1,6 @@
 //! Listens, and lets nobody hold a place for nothing: connections are counted, headers must arrive in time, and a
-//! peer that takes no bytes is let go. On shutdown it accepts no more and finishes what it has begun.
+//! peer that takes no bytes is let go. Where all places are taken and one more comes, the connection that has asked
+//! for nothing for the longest gives way, so that a flood of silent ones keeps nobody out. On shutdown it accepts no more and finishes what it has begun.
 
 use std::future::Future;
 use std::io;
@@ -18,16 +19,20 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tower::ServiceExt;
+use tower::Service;
+
+use self::idle::Idle;
+
+mod idle;
 
 /// What one peer and all together may take.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once; for one more, the one that has been idle for the longest is closed, and if none is, it waits.
     pub connections: usize,
     /// From the first byte, or the end of the request before, until the header is there.
     pub header: Duration,
@@ -60,6 +65,10 @@ pub(super) struct Peer {
     _place: Arc<(OwnedSemaphorePermit, TaskTrackerToken)>,
 }
 
+/// How long a connection that gives way may take to send the end of an answer.
+const GIVE_WAY: Duration = Duration::from_secs(1);
+/// Between two connections that are asked to give way to the same one.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Largest header of a request, in bytes, and most of an answer that is held unsent beside it.
 const BUFFER_BYTES: usize = 64 * 1024;
 
@@ -83,6 +92,7 @@ pub async fn serve_within(
 ) -> io::Result<()> {
     listener.local_addr()?;
     let places = Arc::new(Semaphore::new(limits.connections));
+    let idle = Idle::default();
     let connections = TaskTracker::new();
     // Cancelled when the time to drain is over.
     let cut = CancellationToken::new();
@@ -90,7 +100,7 @@ pub async fn serve_within(
         let accepted = tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &places, &idle) => accepted,
         };
         let Some((stream, address, place)) = accepted else { break };
         let peer = Peer {
@@ -99,9 +109,17 @@ pub async fn serve_within(
             cut: cut.clone(),
             _place: Arc::new((place, connections.token())),
         };
-        let service = router.clone().map_request(move |mut request: Request<Incoming>| {
+        let seat = Arc::new(idle.sit());
+        let (mut router, at) = (router.clone(), Arc::clone(&seat));
+        let service = tower::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer.clone());
-            request
+            let busy = at.begin();
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                drop(busy);
+                answer
+            }
         });
         let service = TowerToHyperService::new(service);
         let (shutdown, cut) = (shutdown.clone(), cut.clone());
@@ -114,6 +132,7 @@ pub async fn serve_within(
                 .with_upgrades();
             let mut connection = pin!(connection);
             let mut asked_to_end = false;
+            let mut given_way: Option<Instant> = None;
             loop {
                 tokio::select! {
                     // How a connection ended is the peer's affair; what was answered is logged per request.
@@ -122,6 +141,18 @@ pub async fn serve_within(
                         asked_to_end = true;
                         connection.as_mut().graceful_shutdown();
                     }
+                    () = seat.asked_to_leave(), if given_way.is_none() => {
+                        metrics::counter!("data_exporter_connections_given_way_total").increment(1);
+                        if seat.is_unused() {
+                            break;
+                        }
+                        asked_to_end = true;
+                        given_way = Some(Instant::now());
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    // Whoever sends a header slowly meanwhile has begun nothing; a request that has begun is finished.
+                    () = tokio::time::sleep_until(given_way.unwrap_or_else(Instant::now) + GIVE_WAY),
+                        if given_way.is_some() && !seat.is_busy() => break,
                     () = cut.cancelled() => break,
                 }
             }
@@ -129,7 +160,7 @@ pub async fn serve_within(
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(limits.drain, connections.wait()).await.is_err() {
+    if timeout(limits.drain, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "requests did not end in time and are cut off");
         cut.cancel();
         connections.wait().await;
@@ -141,14 +172,24 @@ pub async fn serve_within(
 async fn accept(
     listener: &TcpListener,
     places: &Arc<Semaphore>,
+    idle: &Idle,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 // Answers are written at once and whole; waiting for more to send would only delay them.
                 let _ = stream.set_nodelay(true);
-                return Some((stream, address, place));
+                if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+                    return Some((stream, address, place));
+                }
+                loop {
+                    idle.dismiss_longest();
+                    // Asked again, as all may have been busy, or the one that was asked is sending its answer's end.
+                    match timeout(ASK_AGAIN, Arc::clone(places).acquire_owned()).await {
+                        Ok(place) => return Some((stream, address, place.ok()?)),
+                        Err(_) => continue,
+                    }
+                }
             }
             Err(error) => {
                 // Out of files, or a peer that left while it was accepted: neither is a reason to stop serving.
