@@ -167,7 +167,9 @@ mod tests {
         async fn panics() -> StatusCode {
             panic!("with a cell value in it")
         }
-        let app = Router::new().route("/", get(panics)).layer(middleware::from_fn_with_state(Arc::new(Proxies::default()), scope));
+        let app = Router::new()
+            .route("/", get(panics))
+            .layer(middleware::from_fn_with_state(Arc::new(Proxies::default()), scope));
         let request = Request::builder().uri("/").header(X_REQUEST_ID, "mine").body(Body::empty()).unwrap();
         let response = app.oneshot(request).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -217,15 +217,3 @@ async fn keys_are_made_listed_and_revoked_on_the_command_line_and_administrators
         assert!(sqlx::query(change).execute(&platform.metadata).await.is_err(), "{change}");
     }
 }
-
-/// That keys and tokens are allowed there is shown where settings are read; nothing of a test listens beyond loopback.
-#[tokio::test]
-async fn without_authentication_no_other_interface_is_served() {
-    let platform = Platform::empty("auth_bind").await;
-    for bind in ["0.0.0.0:0", "[::]:0"] {
-        let mut command = platform.program(&["serve"]);
-        command.env("EXPORTER_AUTH", "none").env("EXPORTER_BIND", bind).env("EXPORTER_ROLES", "api");
-        let (code, _, err) = run(command).await;
-        assert!(code == 2 && err.contains("EXPORTER_AUTH"), "{bind}: {code} {err}");
-    }
-}

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
-use crate::support::platform::{PROGRAM, Platform};
+use crate::support::platform::{Platform, program};
 use crate::support::python;
 
 const README: &str = include_str!("../../README.md");
@@ -53,7 +53,8 @@ async fn every_example_works() {
         .await
         .unwrap();
     let service = platform.serve("all", "api,worker", &[]).await;
-    let programs = std::path::Path::new(PROGRAM).parent().unwrap();
+    let program = program();
+    let programs = std::path::Path::new(&program).parent().unwrap();
     let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let (mut ran, mut compared) = (0, 0);
     for (run, script) in blocks("sh") {

@@ -167,3 +167,6 @@ fn usable(value: Value) -> Option<Key> {
     }
     Some(Key { id: jwk.common.key_id.clone(), algorithm, decoding: DecodingKey::from_jwk(&jwk).ok()? })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_exporter::api::{
-    ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, Proxies, RateLimit, RequestsReady, TokenSettings, router,
-    serve_within,
+    ApiContext, Authenticator, Bearer, ConnectionLimits, LinkSettings, Proxies, RateLimit, RequestsReady,
+    TokenSettings, router, serve_within,
 };
 use data_exporter::explain::Explainer;
 use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};

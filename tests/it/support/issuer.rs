@@ -110,6 +110,8 @@ pub(crate) struct Issuer {
     pub(crate) url: String,
     pub(crate) fetches: Arc<AtomicUsize>,
     pub(crate) away: Arc<AtomicBool>,
+    /// Whether it takes questions and never answers.
+    pub(crate) hangs: Arc<AtomicBool>,
     keys: Arc<Mutex<Vec<Value>>>,
 }
 
@@ -119,16 +121,24 @@ impl Issuer {
             url: String::new(),
             fetches: Arc::default(),
             away: Arc::default(),
+            hangs: Arc::default(),
             keys: Arc::new(Mutex::new(keys)),
         };
         let (fetches, away, keys) = (Arc::clone(&issuer.fetches), Arc::clone(&issuer.away), Arc::clone(&issuer.keys));
+        let hangs = Arc::clone(&issuer.hangs);
         let app = Router::new().route(
             "/jwks",
             get(move || {
                 fetches.fetch_add(1, Ordering::SeqCst);
                 let status = if away.load(Ordering::SeqCst) { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
                 let body = json!({"keys": *keys.lock().unwrap()}).to_string();
-                async move { (status, body) }
+                let hangs = hangs.load(Ordering::SeqCst);
+                async move {
+                    if hangs {
+                        std::future::pending::<()>().await;
+                    }
+                    (status, body)
+                }
             }),
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -10,4 +10,5 @@ pub(crate) mod protect;
 pub(crate) mod python;
 pub(crate) mod readers;
 pub(crate) mod s3;
+pub(crate) mod tls;
 pub(crate) mod warehouse;

@@ -19,8 +19,11 @@ use tokio::process::{Child, Command};
 
 use super::{cluster, s3};
 
-/// The program that is tested.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_data-exporter");
+/// The program that is tested: the one that is built with the tests, unless `EXPORTER_TEST_PROGRAM` names another, as
+/// `make bench` does.
+pub(crate) fn program() -> String {
+    std::env::var("EXPORTER_TEST_PROGRAM").unwrap_or_else(|_| env!("CARGO_BIN_EXE_data-exporter").to_owned())
+}
 
 /// The last day of the sample.
 pub(crate) fn day() -> NaiveDate {
@@ -129,7 +132,7 @@ impl Platform {
 
 /// The program with these arguments and an environment without settings.
 pub(crate) fn bare_program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(program());
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
     for (key, _) in std::env::vars() {
         if key.starts_with("EXPORTER_") || key.starts_with("AWS_") || key == "DATABASE_URL" {
