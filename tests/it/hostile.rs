@@ -154,7 +154,7 @@ async fn ten_thousand_hostile_documents_change_nothing() {
     let (url, client) = (service.url("/graphql"), reqwest::Client::new());
     let seed: u64 = std::env::var("HOSTILE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_120);
     let mut random = StdRng::seed_from_u64(seed);
-    let (mut measured, mut longest) = (0, Duration::ZERO);
+    let (mut measured, mut times, mut waits) = (0, Vec::new(), Vec::new());
     for sent in (0..DOCUMENTS).step_by(20) {
         if sent == WARM {
             measured = resident(&service);
@@ -162,19 +162,30 @@ async fn ten_thousand_hostile_documents_change_nothing() {
         let flood = (0..20).map(|_| {
             let (client, url, body) = (client.clone(), url.clone(), body(&mut random));
             async move {
+                let since = Instant::now();
                 let request = client.post(url).header("content-type", "application/json").body(body.clone());
                 let answer = request.send().await.unwrap();
                 let status = answer.status().as_u16();
                 assert!(matches!(status, 200 | 400 | 413), "{status} for {}", String::from_utf8_lossy(&body));
                 let text = answer.text().await.unwrap();
                 assert!(text.len() < 100_000 && !text.contains("INTERNAL"), "{text}");
+                since.elapsed()
             }
         });
-        let (_, waited) = tokio::join!(futures::future::join_all(flood), served(&client, &url));
-        longest = longest.max(waited);
+        let (taken, waited) = tokio::join!(futures::future::join_all(flood), served(&client, &url));
+        times.extend(taken);
+        waits.push(waited);
     }
     let after = resident(&service);
-    println!("seed {seed}: {measured} KiB, then {after} KiB; others waited at most {longest:?}");
+    let longest = waits.iter().max().copied().unwrap_or_default();
+    println!("{DOCUMENTS} hostile documents (seed {seed}), 20 at once with one of somebody honest; milliseconds");
+    println!("| | p50 | p99 | longest |\n|---|---|---|---|");
+    for (who, mut times) in [("a hostile document", times), ("somebody honest meanwhile", waits)] {
+        times.sort();
+        let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+        println!("| {who} | {:.1} | {:.1} | {:.1} |", at(0.5), at(0.99), at(1.0));
+    }
+    println!("Memory after {WARM} of them {measured} KiB, at the end {after} KiB.");
     assert!(after <= measured + MOST_GROWTH_KIB, "from {measured} KiB to {after} KiB");
     assert!(longest < PATIENCE, "others waited {longest:?}");
     assert!(service.child.try_wait().unwrap().is_none());

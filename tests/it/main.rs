@@ -32,6 +32,7 @@ mod gate_files;
 mod gate_publication;
 mod gate_search;
 mod formats;
+mod foreign_ids;
 mod hostile;
 mod house;
 mod links;
