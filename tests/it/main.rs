@@ -53,3 +53,5 @@ mod storage_conformance;
 mod subscriptions;
 mod subscriptions_identity;
 mod support;
+mod wire_faults;
+mod wire_login;

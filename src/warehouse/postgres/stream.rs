@@ -22,10 +22,18 @@ use super::wire::{Broken, Canceller, Connection, Sink, Step, WireError};
 /// How long ending a query or a connection may take before the socket is simply closed.
 const GOODBYE: Duration = Duration::from_secs(5);
 
+/// What the reading task says. The end is said, not inferred: a task that dies just falls silent.
+enum Word {
+    Batch(RecordBatch),
+    End,
+    Failed(WarehouseError),
+}
+
 /// The batches of one COPY.
 pub(super) struct CopyStream {
     schema: SchemaRef,
-    batches: mpsc::Receiver<Result<RecordBatch, WarehouseError>>,
+    words: mpsc::Receiver<Word>,
+    ended: bool,
 }
 
 #[async_trait]
@@ -35,12 +43,24 @@ impl BatchStream for CopyStream {
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError> {
-        match self.batches.recv().await {
-            Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(error)) => Err(error),
-            None => Ok(None),
+        if self.ended {
+            return Ok(None);
+        }
+        match self.words.recv().await {
+            Some(Word::Batch(batch)) => Ok(Some(batch)),
+            Some(Word::End) => {
+                self.ended = true;
+                Ok(None)
+            }
+            Some(Word::Failed(error)) => Err(error),
+            None => Err(died()),
         }
     }
+}
+
+/// The reading task ended without a word.
+fn died() -> WarehouseError {
+    WarehouseError::Unavailable { detail: "the reading task ended".to_owned() }
 }
 
 /// A COPY that is about to run.
@@ -75,14 +95,14 @@ impl Reader {
     /// Starts the COPY of this query; returns when the server has accepted it.
     pub(super) async fn start(self, schema: SchemaRef, query: &str) -> Result<CopyStream, WarehouseError> {
         // One batch waits while the next is made and the last is encoded.
-        let (sender, batches) = mpsc::channel(1);
+        let (sender, words) = mpsc::channel(1);
         let (accepted, answer) = oneshot::channel();
         let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
         tokio::spawn(self.run(statement, accepted, sender).in_current_span());
         match answer.await {
-            Ok(Ok(())) => Ok(CopyStream { schema, batches }),
+            Ok(Ok(())) => Ok(CopyStream { schema, words, ended: false }),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(WarehouseError::Unavailable { detail: "the reading task ended".to_owned() }),
+            Err(_) => Err(died()),
         }
     }
 
@@ -90,17 +110,17 @@ impl Reader {
         mut self,
         statement: String,
         accepted: oneshot::Sender<Result<(), WarehouseError>>,
-        batches: mpsc::Sender<Result<RecordBatch, WarehouseError>>,
+        words: mpsc::Sender<Word>,
     ) {
         let mut accepted = Some(accepted);
         let end = tokio::select! {
-            end = self.read(&statement, &mut accepted, &batches) => end,
-            () = batches.closed() => End::Abandoned,
+            end = self.read(&statement, &mut accepted, &words) => end,
+            () = words.closed() => End::Abandoned,
         };
         let canceller = self.connection.canceller();
         let failed = match end {
             End::Complete => {
-                drop(batches);
+                let _ = words.send(Word::End).await;
                 let _ = timeout(GOODBYE, self.connection.close()).await;
                 drop(self.permit);
                 return;
@@ -121,7 +141,7 @@ impl Reader {
         if let Some(error) = failed {
             match accepted.take() {
                 Some(accepted) => drop(accepted.send(Err(error))),
-                None => drop(batches.send(Err(error)).await),
+                None => drop(words.send(Word::Failed(error)).await),
             }
         }
         drop(self.permit);
@@ -131,7 +151,7 @@ impl Reader {
         &mut self,
         statement: &str,
         accepted: &mut Option<oneshot::Sender<Result<(), WarehouseError>>>,
-        batches: &mpsc::Sender<Result<RecordBatch, WarehouseError>>,
+        words: &mpsc::Sender<Word>,
     ) -> End {
         let doing = Doing::with("reading", &self.table);
         let fault = Fault { table: &self.table, columns: &self.columns };
@@ -174,7 +194,7 @@ impl Reader {
             }
             match self.decoder.take() {
                 Ok(Some(batch)) => {
-                    if batches.send(Ok(batch)).await.is_err() {
+                    if words.send(Word::Batch(batch)).await.is_err() {
                         return End::Abandoned;
                     }
                 }

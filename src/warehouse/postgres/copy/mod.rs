@@ -321,7 +321,8 @@ impl Decoder {
     /// Decodes the fields of a row from column `first` on; says which column comes next and what is left.
     #[inline]
     fn fields<'a>(&mut self, first: usize, mut rest: &'a [u8]) -> Result<(usize, &'a [u8]), DecodeError> {
-        for (column, builder) in self.columns.iter_mut().enumerate().skip(first) {
+        for (column, builder) in self.columns[first..].iter_mut().enumerate() {
+            let column = first + column;
             let Some((length, after)) = rest.split_first_chunk::<4>() else { return Ok((column, rest)) };
             match value_length(*length)? {
                 None => {

@@ -25,6 +25,17 @@ const POW10: [u128; 39] = {
     powers
 };
 
+/// The same in the machine's own word.
+const SMALL_POW10: [u64; 20] = {
+    let mut powers = [1; 20];
+    let mut index = 1;
+    while index < 20 {
+        powers[index] = powers[index - 1] * 10;
+        index += 1;
+    }
+    powers
+};
+
 /// A number as it arrives.
 #[derive(Debug, Clone, Copy)]
 struct Numeric<'a> {
@@ -68,6 +79,46 @@ impl<'a> Numeric<'a> {
     /// The number times `10^scale` where that is a whole number below `10^precision`.
     #[inline]
     fn scaled(&self, precision: u8, scale: i32) -> Result<i128, ValueError> {
+        match self.small(precision, scale) {
+            Some(small) => Ok(small.into()),
+            None => self.large(precision, scale),
+        }
+    }
+
+    /// The same for what fits into the machine's own word, which is most of what there is; `None` leaves it to
+    /// [`Self::large`] to do it or to say why not.
+    #[inline]
+    fn small(&self, precision: u8, scale: i32) -> Option<i64> {
+        let (count, precision) = (self.groups.len() / 2, usize::from(precision));
+        if count > 4 || precision > 18 {
+            return None;
+        }
+        let mut value = 0;
+        for group in self.groups() {
+            if group >= 10_000 {
+                return None;
+            }
+            value = value * 10_000 + u64::from(group);
+        }
+        // At most four groups, so the count is no larger; zero has none and any weight.
+        let exponent = 4 * (self.weight + 1 - count as i32) + scale;
+        let magnitude = match exponent {
+            // Divisions by constants: what the last group holds beyond the scale.
+            -1 if value.is_multiple_of(10) => value / 10,
+            -2 if value.is_multiple_of(100) => value / 100,
+            -3 if value.is_multiple_of(1000) => value / 1000,
+            0.. => value.checked_mul(*SMALL_POW10.get(usize::try_from(exponent).ok()?)?)?,
+            _ => return None,
+        };
+        if magnitude >= SMALL_POW10[precision] {
+            return None;
+        }
+        // Below 10^18.
+        let magnitude = magnitude as i64;
+        Some(if self.negative { -magnitude } else { magnitude })
+    }
+
+    fn large(&self, precision: u8, scale: i32) -> Result<i128, ValueError> {
         const OVERFLOW: ValueError = ValueError::Unrepresentable("the number has more digits than its column's type");
         let count = self.groups.len() / 2;
         if count == 0 {
@@ -75,23 +126,13 @@ impl<'a> Numeric<'a> {
         }
         let mut groups = self.groups();
         let last = group(groups.next_back())?;
-        // Three groups and a shift of at most four places always fit the machine's own word.
-        let mut high: u128 = if count <= 4 {
-            let mut high = 0_u64;
-            for value in groups {
-                high = high * 10_000 + u64::from(group(Some(value))?);
-            }
-            u128::from(high)
-        } else {
-            let mut high = 0_u128;
-            for value in groups {
-                high = high
-                    .checked_mul(BASE)
-                    .and_then(|high| high.checked_add(u128::from(group(Some(value)).ok()?)))
-                    .ok_or(OVERFLOW)?;
-            }
-            high
-        };
+        let mut high = 0_u128;
+        for value in groups {
+            high = high
+                .checked_mul(BASE)
+                .and_then(|high| high.checked_add(u128::from(group(Some(value)).ok()?)))
+                .ok_or(OVERFLOW)?;
+        }
         // The power of ten of the last group after scaling; below zero the group holds places beyond the scale,
         // which must be zeros.
         let count = i32::try_from(count).map_err(|_| OVERFLOW)?;
@@ -288,6 +329,21 @@ mod tests {
             let array = text.take().unwrap();
             let want = Decimal128Array::from(vec![unscaled]).with_precision_and_scale(38, scale).unwrap();
             prop_assert_eq!(array.as_string::<i32>().value(0), want.value_as_string(0));
+        }
+
+        #[test]
+        fn the_short_way_leads_to_the_same(
+            groups in prop::collection::vec(prop_oneof![3 => 0_u16..10_000, 1 => (0_u16..100).prop_map(|group| group * 100), 1 => any::<u16>()], 0..6),
+            weight in -3_i16..6,
+            negative in any::<bool>(),
+            precision in 1_u8..=20,
+            scale in 0_i32..12,
+        ) {
+            let bytes = wire(&groups, weight, if negative { NEGATIVE } else { 0 }, 4);
+            let number = Numeric::parse(&bytes).unwrap();
+            if let Some(small) = number.small(precision, scale) {
+                prop_assert_eq!(number.large(precision, scale), Ok(small.into()));
+            }
         }
 
         #[test]

@@ -30,7 +30,12 @@ pub(super) struct Inbox {
 
 impl Inbox {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; CAPACITY].into_boxed_slice(), start: 0, end: 0, taken: 0, skip: 0 }
+        Self::sized(CAPACITY)
+    }
+
+    /// With room for so many bytes.
+    pub(super) fn sized(capacity: usize) -> Self {
+        Self { buffer: vec![0; capacity].into_boxed_slice(), start: 0, end: 0, taken: 0, skip: 0 }
     }
 
     /// How long a message may be to be held whole.
@@ -57,9 +62,9 @@ impl Inbox {
         self.consume(taken);
     }
 
-    /// Reads once, at least one byte; an error at the end of the stream. There must be room: whoever waits for more
+    /// Reads once, at least one byte, and says how many; an error at the end of the stream. There must be room: whoever waits for more
     /// has used up what he can.
-    pub(super) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), WireError> {
+    pub(super) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<usize, WireError> {
         // What is left is the beginning of one message, most often short.
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -73,7 +78,7 @@ impl Inbox {
             return Err(WireError::Closed);
         }
         self.end += read;
-        Ok(())
+        Ok(read)
     }
 
     /// The next message, whole unless it is longer than the buffer; what is beyond is then left out.
