@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use classification::actions::Action;
 use classification::{ColumnKind, Policy, PolicyColumn, Predicate};
 use data_exporter::jobs::{
-    ExportFormat, JobId, JobState, NewRequest, PlannedTable, Queue, QueueSettings, Requests, TableFate, Tenant, Window,
+    FileChoice, FileForm, JobId, JobState, NewRequest, PlannedTable, Queue, QueueSettings, Requests, TableFate, Tenant, Window,
 };
 use data_exporter::pipeline::TablePlan;
 use data_exporter::storage::{ObjectKey, ObjectStore};
@@ -97,7 +97,7 @@ async fn job(platform: &Platform, scans: &[ScanSpec]) -> JobId {
         start,
         end,
         tables: Some(vec!["visit".to_owned()]),
-        format: ExportFormat::Parquet,
+        files: FileChoice::default(),
         idempotency_key: None,
     };
     let job = Requests::new(platform.metadata.clone()).submit(&request).await.unwrap();
@@ -106,7 +106,7 @@ async fn job(platform: &Platform, scans: &[ScanSpec]) -> JobId {
     let window = Window { start: scans[0].slice.as_ref().unwrap().start, end: scans[1].slice.as_ref().unwrap().end };
     let policy = policy();
     let manifest_types = vec!["character varying".to_owned(); policy.columns.len()];
-    let plan = serde_json::to_value(TablePlan { policy, window, manifest_types }).unwrap();
+    let plan = serde_json::to_value(TablePlan { policy, window, form: FileForm::PARQUET, manifest_types }).unwrap();
     let partitions = scans.iter().map(|scan| (serde_json::to_value(scan).unwrap(), 3.0)).collect();
     let directory = format!("dev/by_hand/{job}");
     let fate = TableFate::Export { directory, plan, partitions };

@@ -24,7 +24,13 @@ fn scan(table: &str) -> ScanSpec {
         care: Vec::new(),
         scan: false,
     };
-    ScanSpec { table: table.parse().unwrap(), columns: vec![column], rows: Predicate::Always, slice: None }
+    ScanSpec {
+        table: table.parse().unwrap(),
+        columns: vec![column],
+        rows: Predicate::Always,
+        guards: Vec::new(),
+        slice: None,
+    }
 }
 
 /// How many numbers this address reads.
