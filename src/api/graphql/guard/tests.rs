@@ -83,6 +83,13 @@ fn words() -> Vec<String> {
 }
 
 #[test]
+fn comments_cost_the_parser_as_much_as_other_tokens_and_count_like_them() {
+    let with = |comments: usize| format!("{{ a {} }}", "#\n".repeat(comments));
+    assert!(check(&with(MOST_TOKENS - 3), false).is_ok());
+    assert!(check(&with(MOST_TOKENS - 2), false).is_err());
+}
+
+#[test]
 fn the_seeds_hold_every_law_and_both_verdicts() {
     let seeds = seeds();
     let passed = seeds.iter().filter(|text| check(text, true).is_ok()).count();
