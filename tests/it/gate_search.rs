@@ -147,6 +147,11 @@ fn switches_thresholds_and_own_patterns_are_followed() {
     assert_eq!(search.text("badge BG-1234"), badge);
     assert_eq!(search.document(r#"{"x": "BG\u002d1234"}"#), badge);
     assert_eq!(found_in_column(&search, false, &["BG-12", "BG-1234"]), BTreeSet::from(["BADGE".to_owned()]));
+    // Three parts that say nothing of how they were signed, and a number that the removal does not look at either.
+    assert!(Search::new("").unwrap().text("eyJhYmNkZWZnaA.eyJzdWIiOiJ4In0.c2ln").is_empty());
+    let digits = Search::new("[[patterns]]\nname = \"DIGITS\"\nregex = \"[0-9]{3}\"\nfinds = [\"123\"]\n").unwrap();
+    assert!(digits.document(r#"{"speed": 12345, "on": true}"#).is_empty());
+    assert_eq!(digits.document(r#"{"number": 123456789}"#).len(), 1);
     assert!(Search::new("entities = 1").is_err());
     assert!(Search::new("[[patterns]]\nname = \"A\"\nregex = \"(\"").is_err());
 }
