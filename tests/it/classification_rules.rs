@@ -215,7 +215,8 @@ async fn drift_is_told_live_and_a_retyped_column_is_accepted_by_classifying_it()
     )
     .await;
     let found = ask(&service, &admin, drift).await["unclassifiedColumns"].take();
-    let rows: Vec<(&str, &str, &str, Option<&str>, Option<&str>)> = found
+    type Row<'a> = (&'a str, &'a str, &'a str, Option<&'a str>, Option<&'a str>);
+    let rows: Vec<Row<'_>> = found
         .as_array()
         .unwrap()
         .iter()

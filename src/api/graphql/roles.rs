@@ -146,7 +146,7 @@ impl<'d> Walk<'d> {
                         return Err(forbidden(name, role).into_server_error(field.pos));
                     }
                     if OF_ALL_TENANTS.contains(&(root, name))
-                        && !self.identity.is_some_and(|identity| identity.tenant.as_str() == Tenant::DEFAULT)
+                        && self.identity.is_none_or(|identity| identity.tenant.as_str() != Tenant::DEFAULT)
                     {
                         return Err(of_another_tenant(name).into_server_error(field.pos));
                     }

@@ -41,10 +41,11 @@ fn observed(columns: &[(&str, &str)]) -> Observed {
 fn every_way_to_come_apart() {
     let rules = rules(&[("id", "nr"), ("lanes", "nr"), ("speed", "nr")]);
     let known = observed(&[("id", "bigint"), ("lanes", "integer"), ("speed", "real")]);
-    let whole = [("id", "bigint"), ("lanes", "integer"), ("speed", "real")];
     // The catalog, and for each drift: kind, column, renamed from.
-    let cases: &[(&[(&str, &str)], &[(DriftKind, &str, Option<&str>)])] = &[
-        (&whole, &[]),
+    type Found = (DriftKind, &'static str, Option<&'static str>);
+    type Columns = &'static [(&'static str, &'static str)];
+    let cases: &[(Columns, &[Found])] = &[
+        (&[("id", "bigint"), ("lanes", "integer"), ("speed", "real")], &[]),
         (
             &[("id", "bigint"), ("lanes", "integer"), ("speed", "real"), ("toll", "text")],
             &[(DriftKind::New, "toll", None)],
