@@ -322,7 +322,7 @@ mod tests {
             ("lanse", Some("lanes")),
             ("LANES", Some("lanes")),
             ("max_sped", Some("max_speed")),
-            ("way", Some("way_id")),
+            ("way_di", Some("way_id")),
             ("qqqqqqqqqq", None),
         ] {
             let expected = expected.map_or(String::new(), |expected| format!("; did you mean '{expected}'?"));
