@@ -1,6 +1,7 @@
 //! Keyed pseudonyms: HMAC-SHA-256, so that nobody without the key can find a value by trying all of them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -21,8 +22,8 @@ pub struct KeyTooShort {
 #[derive(Clone)]
 pub struct Pseudonymiser {
     // The key as both hashes have taken it in: it is not needed again.
-    inner: Sha256,
-    outer: Sha256,
+    // Shared: they are large, and whoever passes settings around carries them along.
+    hashes: Arc<[Sha256; 2]>,
 }
 
 /// The key, mixed with the constants of RFC 2104.
@@ -53,7 +54,7 @@ impl Pseudonymiser {
 
     fn with_key(key: &[u8]) -> Self {
         let [inner, outer] = blocks(key);
-        Self { inner: Sha256::new_with_prefix(inner), outer: Sha256::new_with_prefix(outer) }
+        Self { hashes: Arc::new([Sha256::new_with_prefix(inner), Sha256::new_with_prefix(outer)]) }
     }
 
     /// The two blocks that stand before what the inner and the outer hash take in: the key, as a statement needs it
@@ -64,11 +65,10 @@ impl Pseudonymiser {
 
     /// HMAC-SHA-256 of these parts, one behind the other.
     fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut inner = self.inner.clone();
+        let [mut inner, mut outer] = self.hashes.as_ref().clone();
         for part in parts {
             inner.update(part);
         }
-        let mut outer = self.outer.clone();
         outer.update(inner.finalize());
         outer.finalize().into()
     }
