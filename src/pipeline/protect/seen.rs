@@ -1,5 +1,5 @@
 //! Values that were searched before and held nothing: providers, road names and the like repeat themselves, and
-//! looking one up takes a tenth of the time that searching it does.
+//! looking one up is less work than searching it again.
 
 /// The longest value that is remembered.
 const LONGEST: usize = 63;
