@@ -107,7 +107,7 @@ fn ending(rules: &RuleSet, today: NaiveDate) -> Vec<String> {
         }
         for rule in rules.restrictions().filter(|rule| rule.table_name == *table) {
             let Some(at) = rule.expires_at.filter(|at| *at <= soon) else { continue };
-            let ends = if at <= today { "has not counted since" } else { "counts no longer from" };
+            let ends = if at < today { "ended on" } else { "ends with" };
             ending.push(format!(
                 "the restriction of {} '{}' of '{table}' {ends} {at}: what it restricts is denied then; set another expires_at, or let it end",
                 rule.kind, rule.name

@@ -126,9 +126,9 @@ mod tests {
             (None, Some(C::Gzip), None, None),
         ] {
             let form = FileChoice { format, compression }.form(own);
-            let found = form.ok().map(|form| {
-                format!("{} {} {}", form.format.as_str(), form.compression.as_str(), form.extension())
-            });
+            let found = form
+                .ok()
+                .map(|form| format!("{} {} {}", form.format.as_str(), form.compression.as_str(), form.extension()));
             assert_eq!(found.as_deref(), expected, "{format:?} {compression:?} {own:?}");
         }
     }

@@ -31,7 +31,7 @@ async fn a_request_is_stored_as_it_was_made() {
     let id = endpoint.data(SUBMIT, variables).await["requestData"].as_str().unwrap().to_owned();
     let id: Uuid = id.parse().unwrap();
 
-    type Row = (String, String, String, DateTime<Utc>, DateTime<Utc>, Option<Vec<String>>, String, String);
+    type Row = (String, String, String, DateTime<Utc>, DateTime<Utc>, Option<Vec<String>>, Option<String>, String);
     let row: Row = sqlx::query_as(
         "SELECT kind, tenant, requested_by, window_start, window_end, tables, format, state FROM export_jobs WHERE id = $1",
     )
@@ -42,7 +42,7 @@ async fn a_request_is_stored_as_it_was_made() {
     assert_eq!((row.0.as_str(), row.1.as_str(), row.2.as_str()), ("on_demand", "default", "local"));
     assert_eq!((row.3.timestamp(), row.4.timestamp()), (end - 60, end));
     assert_eq!(row.5, Some(vec!["cctv".to_owned(), "way".to_owned()]), "each table once");
-    assert_eq!((row.6.as_str(), row.7.as_str()), ("parquet", "QUEUED"));
+    assert_eq!((row.6, row.7.as_str()), (None, "QUEUED"), "each table's own format");
 }
 
 #[tokio::test]
@@ -173,7 +173,7 @@ async fn export_tables_lists_what_is_enabled() {
         .unwrap();
     let data = endpoint.data("{ exportTables { name onDemand scheduled timeColumn format } }", json!({})).await;
     let expected = json!([
-        {"name": "cctv", "onDemand": true, "scheduled": true, "timeColumn": "seen_at", "format": null},
+        {"name": "cctv", "onDemand": true, "scheduled": true, "timeColumn": "seen_at", "format": "CSV"},
         {"name": "lookup", "onDemand": true, "scheduled": true, "timeColumn": null, "format": "PARQUET"},
         {"name": "nightly", "onDemand": false, "scheduled": true, "timeColumn": "seen_at", "format": "PARQUET"},
         {"name": "way", "onDemand": true, "scheduled": true, "timeColumn": "seen_at", "format": "PARQUET"},

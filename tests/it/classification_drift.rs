@@ -207,8 +207,7 @@ async fn check_warns_of_what_ends_soon_and_says_when_the_warehouse_is_away() {
              WHERE (table_name, column_name) = ('way', 'ref');
          UPDATE data_column_classification SET pii_exempt_until = current_date + 15
              WHERE (table_name, column_name) = ('way', 'name');
-         INSERT INTO column_restrictions (table_name, name, action, params, expires_at)
-             VALUES ('probe_speed', 'lon', 'generalise', '{\"decimals\": 3}', current_date + 14)",
+         UPDATE column_restrictions SET expires_at = current_date + 14 WHERE (table_name, name) = ('probe_speed', 'lon')",
     )
     .await;
     let (code, check, _) = classification(&platform, &["check"]).await;
@@ -217,7 +216,7 @@ async fn check_warns_of_what_ends_soon_and_says_when_the_warehouse_is_away() {
     for (words, told) in [
         (["'name' of 'cctv'", "ends with"], true),
         (["'ref' of 'way'", "ended on"], true),
-        (["'lon' of 'probe_speed'", "counts no longer from"], true),
+        (["'lon' of 'probe_speed'", "ends with"], true),
         (["'name' of 'way'", "attestation"], false),
     ] {
         let found = warnings.iter().any(|warning| words.iter().all(|word| warning.contains(word)));

@@ -10,7 +10,8 @@ use crate::support::python;
 use crate::support::warehouse::TestWarehouse;
 
 /// Texts that a format of lines could trip over.
-const TEXTS: &str = "(ARRAY['', 'a', ' edges ', 'q\"uo\"te', ',', '\"', E'line\\nend', E'crlf\\r\\n', E'tab\\t', 'ünï 🚗',
+const TEXTS: &str =
+    "(ARRAY['', 'a', ' edges ', 'q\"uo\"te', ',', '\"', E'line\\nend', E'crlf\\r\\n', E'tab\\t', 'ünï 🚗',
     E'\\u202eright', E'\\\\N', 'null', 'NULL', E'\\x01', '=1+1', '-1', repeat('x', 70000), NULL])[1 + i % 19]";
 
 async fn table(test: &mut TestWarehouse) -> ScanSpec {

@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use classification::actions::Action;
 use classification::{ColumnKind, Policy, PolicyColumn, Predicate};
 use data_exporter::jobs::{
-    FileChoice, FileForm, JobId, JobState, NewRequest, PlannedTable, Queue, QueueSettings, Requests, TableFate, Tenant, Window,
+    FileChoice, FileForm, JobId, JobState, NewRequest, PlannedTable, Queue, QueueSettings, Requests, TableFate, Tenant,
+    Window,
 };
 use data_exporter::pipeline::TablePlan;
 use data_exporter::storage::{ObjectKey, ObjectStore};
@@ -105,7 +106,11 @@ async fn job(platform: &Platform, scans: &[ScanSpec]) -> JobId {
     let task = queue.claim_plan().await.unwrap().unwrap();
     let window = Window { start: scans[0].slice.as_ref().unwrap().start, end: scans[1].slice.as_ref().unwrap().end };
     let policy = policy();
-    let manifest_types = vec!["character varying".to_owned(); policy.columns.len()];
+    let manifest_types = policy.columns.iter().map(|column| match column.sql_type.as_str() {
+        "text" | "jsonb" => "character varying".to_owned(),
+        other => other.to_owned(),
+    });
+    let manifest_types = manifest_types.collect();
     let plan = serde_json::to_value(TablePlan { policy, window, form: FileForm::PARQUET, manifest_types }).unwrap();
     let partitions = scans.iter().map(|scan| (serde_json::to_value(scan).unwrap(), 3.0)).collect();
     let directory = format!("dev/by_hand/{job}");

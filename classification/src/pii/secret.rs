@@ -58,6 +58,8 @@ const LONGEST: usize = 4096;
 pub(super) fn url_credentials(text: &str, found: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
     let mut position = 0;
+    // The end of the last parameter's value. A URL inside is still looked at: it may be surer than the name is.
+    let mut named = 0;
     while position < bytes.len() {
         match bytes[position] {
             b':' if bytes[position..].starts_with(b"://") => {
@@ -68,13 +70,12 @@ pub(super) fn url_credentials(text: &str, found: &mut Vec<Finding>) {
                     position += 3;
                 }
             }
-            b'=' => {
+            b'=' if position >= named => {
                 if let Some((start, end, score)) = parameter(bytes, position) {
                     found.push(Finding::known(Entity::UrlCredentials, start, end, score));
-                    position = end;
-                } else {
-                    position += 1;
+                    named = end;
                 }
+                position += 1;
             }
             _ => position += 1,
         }

@@ -1,7 +1,12 @@
 //! Compares downloaded files with the warehouse, row by row, without using anything that made the files.
 //!
 //! Each row becomes a text, each text an MD5; the sum of the first 32 bits of all of them, and their number, must be
-//! the same on both sides. PostgreSQL makes its own texts and sums.
+//! the same on both sides. PostgreSQL makes its own texts and sums. Columns that the rules change are held to what the
+//! change promises, see [`changed`].
+
+mod changed;
+
+use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{
@@ -15,6 +20,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
+use self::changed::{Change, Counts};
 use crate::error::{ErrorCode, Failure};
 
 /// What of each sample table must be in the files: its time column, and the rows that may leave. Written by hand, so
@@ -37,6 +43,7 @@ pub(super) const EXPECTED: &[(&str, &str, &str)] = &[
 pub(super) struct Compared {
     pub(super) rows: i64,
     pub(super) columns: Vec<String>,
+    pub(super) changed: Vec<String>,
     pub(super) left_out: Vec<String>,
 }
 
@@ -53,6 +60,7 @@ pub(super) async fn table(
         .ok_or_else(|| wrong(table, "was exported and must not be"))?;
     let mut exported = Sum::default();
     let mut columns: Option<Vec<String>> = None;
+    let mut apart: BTreeMap<usize, Counts> = BTreeMap::new();
     for file in files {
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)
             .map_err(|_| wrong(table, "has a file that is not Parquet"))?;
@@ -60,8 +68,13 @@ pub(super) async fn table(
         if columns.get_or_insert_with(|| names.clone()) != &names {
             return Err(wrong(table, "has files with different columns"));
         }
+        for (place, name) in names.iter().enumerate() {
+            if changed::of(table, name).is_some_and(|change| !matches!(change, Change::Rounded)) {
+                apart.entry(place).or_default();
+            }
+        }
         for batch in reader.build().map_err(|_| wrong(table, "has a file that cannot be read"))? {
-            exported.add(&batch.map_err(|_| wrong(table, "has a file that cannot be read"))?, table)?;
+            exported.add(&batch.map_err(|_| wrong(table, "has a file that cannot be read"))?, table, &mut apart)?;
         }
     }
     let columns = columns.ok_or_else(|| wrong(table, "has no files"))?;
@@ -79,19 +92,23 @@ pub(super) async fn table(
     .map_err(|_| wrong(table, "cannot be compared: no catalog"))?;
     let texts: Vec<String> = columns
         .iter()
-        .map(|column| {
+        .enumerate()
+        .filter(|(place, _)| !apart.contains_key(place))
+        .map(|(_, column)| {
             let data_type = types.iter().find(|(name, _)| name == column).map(|(_, data_type)| data_type.as_str());
+            let name = format!("\"{}\"", column.replace('"', "\"\""));
+            let value = if changed::of(table, column).is_some() { changed::rounded(&name) } else { name };
             Ok(format!(
                 "coalesce({}, '~')",
-                text_of(column, data_type.ok_or_else(|| wrong(table, "has a column that the warehouse lacks"))?)
+                text_of(&value, data_type.ok_or_else(|| wrong(table, "has a column that the warehouse lacks"))?)
             ))
         })
         .collect::<Result<_, Failure>>()?;
+    let condition = format!("{time} >= '{day}T00:00Z' AND {time} < '{}T00:00Z' AND {rows}", day + TimeDelta::days(1));
     let statement = format!(
         "SELECT count(*), coalesce(sum(('x' || left(md5({}), 8))::bit(32)::bigint), 0)::bigint
-         FROM {table} WHERE {time} >= '{day}T00:00Z' AND {time} < '{}T00:00Z' AND {rows}",
+         FROM {table} WHERE {condition}",
         texts.join(" || chr(31) || "),
-        day + TimeDelta::days(1)
     );
     // Made of the constants above and of column names that the catalog knows.
     let row = sqlx::query(AssertSqlSafe(statement))
@@ -99,6 +116,13 @@ pub(super) async fn table(
         .await
         .map_err(|_| wrong(table, "cannot be compared: the query failed"))?;
     let kept = Sum { rows: row.get(0), hashes: row.get(1) };
+    for (place, found) in &apart {
+        let column = &columns[*place];
+        let kept = changed::kept(&mut sql, table, column, &condition).await?;
+        if let Some(difference) = changed::of(table, column).and_then(|change| change.difference(found, &kept)) {
+            return Err(wrong(table, &format!("has {difference} in its column '{column}'")));
+        }
+    }
     let _ = sql.close().await;
     if exported != kept {
         return Err(wrong(
@@ -111,13 +135,13 @@ pub(super) async fn table(
             ),
         ));
     }
+    let changed = columns.iter().filter(|column| changed::of(table, column).is_some()).cloned().collect();
     let left_out = types.into_iter().map(|(name, _)| name).filter(|name| !columns.contains(name)).collect();
-    Ok(Compared { rows: exported.rows, columns, left_out })
+    Ok(Compared { rows: exported.rows, columns, changed, left_out })
 }
 
 /// The text of a value, as [`cell`] writes it too.
-fn text_of(column: &str, data_type: &str) -> String {
-    let name = format!("\"{}\"", column.replace('"', "\"\""));
+fn text_of(name: &str, data_type: &str) -> String {
     match data_type {
         "timestamp with time zone" => format!("to_char({name} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"),
         "timestamp without time zone" => format!("to_char({name}, 'YYYY-MM-DD HH24:MI:SS.US')"),
@@ -140,11 +164,16 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, batch: &RecordBatch, table: &str) -> Result<(), Failure> {
+    fn add(&mut self, batch: &RecordBatch, table: &str, apart: &mut BTreeMap<usize, Counts>) -> Result<(), Failure> {
         for row in 0..batch.num_rows() {
             let mut text = String::new();
-            for (i, column) in batch.columns().iter().enumerate() {
-                if i > 0 {
+            for (place, column) in batch.columns().iter().enumerate() {
+                if let Some(counts) = apart.get_mut(&place) {
+                    let value = if column.is_null(row) { None } else { cell(column, row) };
+                    *counts.entry(value).or_default() += 1;
+                    continue;
+                }
+                if !text.is_empty() {
                     text.push('\u{1f}');
                 }
                 match cell(column, row) {

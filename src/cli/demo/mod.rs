@@ -216,19 +216,20 @@ async fn check(
         let outcome = compare::table(warehouse, &table, day, files).await?;
         if !json {
             output::line(&format!(
-                "   {table:<22} {:>12} rows, {:>2} columns: equal{}",
+                "   {table:<22} {:>12} rows, {:>2} columns: equal{}{}",
                 output::grouped(outcome.rows),
                 outcome.columns.len(),
-                if outcome.left_out.is_empty() {
-                    String::new()
-                } else {
-                    format!("   (left out: {})", outcome.left_out.join(", "))
-                }
+                listed("changed as the rules say", &outcome.changed),
+                listed("left out", &outcome.left_out),
             ));
         }
         compared.insert(table, outcome.rows.into());
     }
     Ok(compared)
+}
+
+fn listed(what: &str, columns: &[String]) -> String {
+    if columns.is_empty() { String::new() } else { format!("   ({what}: {})", columns.join(", ")) }
 }
 
 fn next_steps(address: SocketAddr, id: &str, status: &Value) -> String {

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use classification::actions::Pseudonymiser;
 use classification::{Predicate, TableName};
-use data_exporter::jobs::{
-    FileChoice, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant,
-};
+use data_exporter::jobs::{FileChoice, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant};
 use data_exporter::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
 use data_exporter::storage::ObjectStore;
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};

@@ -25,9 +25,10 @@ pub(crate) async fn offer_tables(pool: &PgPool) {
 /// A job in this state, its range 2026-11-18 from 0 to 12 o'clock.
 pub(crate) async fn job(pool: &PgPool, tenant: &str, state: &str, queued_at: DateTime<Utc>) -> Uuid {
     let id = Uuid::now_v7();
-    let sql = "INSERT INTO export_jobs (id, kind, tenant, requested_by, window_start, window_end, body_hash, state,
+    let sql =
+        "INSERT INTO export_jobs (id, kind, tenant, requested_by, window_start, window_end, format, body_hash, state,
                    slot, started_at, completed_at, error_code, error_message, queued_at)
-               VALUES ($1, 'on_demand', $2, 'somebody', '2026-11-18T00:00Z', '2026-11-18T12:00Z', '', $3,
+               VALUES ($1, 'on_demand', $2, 'somebody', '2026-11-18T00:00Z', '2026-11-18T12:00Z', 'parquet', '', $3,
                    CASE WHEN $3 IN ('PLANNING', 'RUNNING', 'FINALIZING', 'CANCELLING')
                         THEN (SELECT count(*) FROM export_jobs WHERE slot IS NOT NULL) END,
                    CASE WHEN $3 <> 'QUEUED' THEN $4 END,

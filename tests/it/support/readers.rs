@@ -7,7 +7,8 @@ use sqlx::postgres::PgPool;
 
 use super::python;
 
-/// Writes what the files must hold: these columns of a table, for the rows of a condition.
+/// Writes what the files must hold: these columns of a table, for the rows of a condition. `name=expression` is a
+/// column that does not leave as it is.
 pub(crate) async fn expect(pool: &PgPool, table: &str, columns: &[&str], condition: &str, path: &Path) {
     let types: Vec<(String, String)> = sqlx::query_as(
         "SELECT column_name::text, data_type::text FROM information_schema.columns
@@ -19,9 +20,10 @@ pub(crate) async fn expect(pool: &PgPool, table: &str, columns: &[&str], conditi
     .unwrap();
     let texts: Vec<String> = columns
         .iter()
-        .map(|column| {
+        .map(|written| {
+            let (name, column) = written.split_once('=').unwrap_or((written, written));
             let (_, data_type) =
-                types.iter().find(|(name, _)| name == column).unwrap_or_else(|| panic!("{table}.{column}"));
+                types.iter().find(|(known, _)| known == name).unwrap_or_else(|| panic!("{table}.{name}"));
             match data_type.as_str() {
                 "timestamp with time zone" => {
                     format!("to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')")
@@ -38,7 +40,8 @@ pub(crate) async fn expect(pool: &PgPool, table: &str, columns: &[&str], conditi
         .collect();
     let sql = format!("SELECT json_build_array({})::text FROM {table} WHERE {condition}", texts.join(", "));
     let rows: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(pool).await.unwrap();
-    let mut text = serde_json::to_string(columns).unwrap();
+    let names: Vec<&str> = columns.iter().map(|column| column.split('=').next().unwrap()).collect();
+    let mut text = serde_json::to_string(&names).unwrap();
     for row in rows {
         text.push('\n');
         text.push_str(&row);

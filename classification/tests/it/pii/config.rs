@@ -30,6 +30,15 @@ finds = ["Case 7"]
 "#;
 
 #[test]
+fn a_sure_finding_is_not_hidden_by_a_less_sure_one_around_it() {
+    let rules = PiiRules::parse("pii.toml", "[entities.URL_CREDENTIALS]\nthreshold = 90").unwrap();
+    let text = "password=rtsp://admin:hunter2@cam.example/11 and token";
+    let found = Scanner::new(&rules).scan(text);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(text[found[0].start..found[0].end].contains("admin:hunter2"), "{found:?}");
+}
+
+#[test]
 fn what_the_rules_say_is_done() {
     let rules = PiiRules::parse("pii.toml", GOOD).unwrap();
     assert!(rules.needs_key());

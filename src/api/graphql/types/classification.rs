@@ -134,7 +134,7 @@ pub(in crate::api::graphql) struct Restriction {
     owner: Option<String>,
     /// Why this is enough.
     reason: Option<String>,
-    /// The first day on which it no longer counts.
+    /// The last day on which it counts.
     expires_at: Option<Date>,
 }
 

@@ -11,8 +11,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-pub use self::codec::TextCompression;
 use self::codec::Codec;
+pub use self::codec::TextCompression;
 use self::csv::Csv;
 use self::jsonl::Jsonl;
 use super::{EncodeError, EncodedTail, Encoder};

@@ -19,8 +19,7 @@ fn csv() -> TextFormat {
 }
 
 fn encode(batches: &[RecordBatch], format: &TextFormat, compression: TextCompression) -> Vec<u8> {
-    let mut encoder: Box<dyn Encoder> =
-        Box::new(TextEncoder::new(&batches[0].schema(), format, compression).unwrap());
+    let mut encoder: Box<dyn Encoder> = Box::new(TextEncoder::new(&batches[0].schema(), format, compression).unwrap());
     let mut file = Vec::new();
     for batch in batches {
         encoder.write(batch).unwrap();
@@ -98,9 +97,23 @@ fn each_type_in_both_formats() {
             vec!["\"2024-03-01T00:00:00.000001\"", "null", "\"1969-12-31T23:59:59.999999\""],
         ),
         (plain("v", Arc::new(Date32Array::from(vec![-1]))), vec!["1969-12-31"], vec!["\"1969-12-31\""]),
-        (plain("v", Arc::new(BinaryArray::from_vec(vec![b"\x00\xff", b""]))), vec!["00ff", ""], vec!["\"00ff\"", "\"\""]),
         (
-            plain("v", Arc::new(StringArray::from(vec![Some("a b"), None, Some(""), Some("q\"\n,\t"), Some(" x "), Some("ü\u{202e}")]))),
+            plain("v", Arc::new(BinaryArray::from_vec(vec![b"\x00\xff", b""]))),
+            vec!["00ff", ""],
+            vec!["\"00ff\"", "\"\""],
+        ),
+        (
+            plain(
+                "v",
+                Arc::new(StringArray::from(vec![
+                    Some("a b"),
+                    None,
+                    Some(""),
+                    Some("q\"\n,\t"),
+                    Some(" x "),
+                    Some("ü\u{202e}"),
+                ])),
+            ),
             vec!["a b", "", "\"\"", "\"q\"\"\n,\t\"", "\" x \"", "ü\u{202e}"],
             vec!["\"a b\"", "null", "\"\"", r#""q\"\n,\t""#, "\" x \"", "\"ü\u{202e}\""],
         ),
@@ -110,12 +123,23 @@ fn each_type_in_both_formats() {
             vec!["{\"a\":  12345678901234567890.10}", "[]"],
         ),
         (
-            extension("v", Arc::new(FixedSizeBinaryArray::try_from_iter([[0xab_u8; 16]].into_iter()).unwrap()), "arrow.uuid"),
+            extension(
+                "v",
+                Arc::new(FixedSizeBinaryArray::try_from_iter([[0xab_u8; 16]].into_iter()).unwrap()),
+                "arrow.uuid",
+            ),
             vec!["abababababababababababababababab"],
             vec!["\"abababab-abab-abab-abab-abababababab\""],
         ),
         (
-            plain("v", Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![Some(vec![Some(1), None]), None, Some(vec![])]))),
+            plain(
+                "v",
+                Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(vec![
+                    Some(vec![Some(1), None]),
+                    None,
+                    Some(vec![]),
+                ])),
+            ),
             vec!["\"[1,null]\"", "", "[]"],
             vec!["[1,null]", "null", "[]"],
         ),
@@ -138,7 +162,10 @@ fn formulas_are_guarded_in_text_and_only_there() {
     let texts = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "a=1", "", "'=", "=\"a\""];
     let batch = column(Field::new("v", DataType::Utf8, true), Arc::new(StringArray::from(texts.to_vec())));
     let guarded = text(&batch, &TextFormat::Csv { guarded: vec![true] });
-    assert_eq!(guarded, "v\r\n'=1+1\r\n'+1\r\n'-1\r\n'@x\r\n\"'\t=1\"\r\n\"'\r=1\"\r\na=1\r\n\"\"\r\n'=\r\n\"'=\"\"a\"\"\"\r\n");
+    assert_eq!(
+        guarded,
+        "v\r\n'=1+1\r\n'+1\r\n'-1\r\n'@x\r\n\"'\t=1\"\r\n\"'\r=1\"\r\na=1\r\n\"\"\r\n'=\r\n\"'=\"\"a\"\"\"\r\n"
+    );
     let plain = text(&batch, &TextFormat::Csv { guarded: vec![false] });
     assert_eq!(plain, "v\r\n=1+1\r\n+1\r\n-1\r\n@x\r\n\"\t=1\"\r\n\"\r=1\"\r\na=1\r\n\"\"\r\n'=\r\n\"=\"\"a\"\"\"\r\n");
     let numbers = column(Field::new("v", DataType::Int64, true), Arc::new(Int64Array::from(vec![-1])));
@@ -147,7 +174,8 @@ fn formulas_are_guarded_in_text_and_only_there() {
 
 #[test]
 fn compressed_files_hold_the_same_and_leave_before_the_end() {
-    let texts: Vec<String> = (0..20_000).map(|row| format!("{} {}", row * 7919 % 10_007, "x".repeat(row % 90))).collect();
+    let texts: Vec<String> =
+        (0..20_000).map(|row| format!("{} {}", row * 7919 % 10_007, "x".repeat(row % 90))).collect();
     let batch = column(Field::new("v", DataType::Utf8, true), Arc::new(StringArray::from(texts)));
     let batches = vec![batch; 8];
     for format in [csv(), TextFormat::Jsonl] {
@@ -177,7 +205,8 @@ fn files_without_rows_are_whole_and_types_without_a_form_are_named() {
     let empty = column(Field::new("v", DataType::Int64, true), Arc::new(Int64Array::from(Vec::<i64>::new())));
     assert_eq!(text(&empty, &csv()), "v\r\n");
     assert_eq!(text(&empty, &TextFormat::Jsonl), "");
-    let schema = Arc::new(Schema::new(vec![Field::new("odd", DataType::Duration(arrow::datatypes::TimeUnit::Second), true)]));
+    let schema =
+        Arc::new(Schema::new(vec![Field::new("odd", DataType::Duration(arrow::datatypes::TimeUnit::Second), true)]));
     let error = TextEncoder::new(&schema, &csv(), TextCompression::None).unwrap_err().to_string();
     assert!(error.contains("'odd'"), "{error}");
 }
