@@ -22,6 +22,7 @@ mod classification_drift;
 mod classification_explain;
 mod classification_rules;
 mod cli;
+mod decision_table;
 mod demo;
 mod export_processes;
 mod export_trouble;

@@ -142,6 +142,11 @@ impl Running {
 
     /// Requests the sample's last day of these tables, or of all.
     pub(crate) async fn request(&self, tables: &[&str]) -> JobId {
+        self.request_in(tables, FileChoice::default()).await
+    }
+
+    /// As [`Running::request`], with a form of files.
+    pub(crate) async fn request_in(&self, tables: &[&str], files: FileChoice) -> JobId {
         let (start, end) = day_range();
         let request = NewRequest {
             tenant: Tenant::default(),
@@ -149,7 +154,7 @@ impl Running {
             start,
             end,
             tables: (!tables.is_empty()).then(|| tables.iter().map(|&table| table.to_owned()).collect()),
-            files: FileChoice::default(),
+            files,
             idempotency_key: None,
         };
         self.requests.submit(&request).await.unwrap()

@@ -1,7 +1,9 @@
 //! What the tests share.
 
 pub(crate) mod cluster;
+pub(crate) mod decisions;
 pub(crate) mod endpoint;
+pub(crate) mod files;
 pub(crate) mod inprocess;
 pub(crate) mod issuer;
 pub(crate) mod metadata;
