@@ -7,6 +7,8 @@ pub(crate) mod files;
 pub(crate) mod inprocess;
 pub(crate) mod issuer;
 pub(crate) mod metadata;
+pub(crate) mod needles;
+pub(crate) mod pii;
 pub(crate) mod platform;
 pub(crate) mod protect;
 pub(crate) mod proxy;
