@@ -42,6 +42,7 @@ mod local_postgres;
 mod local_s3;
 mod local_s3_durability;
 mod local_s3_faults;
+mod mutants;
 mod pii_canaries;
 mod protect;
 mod protect_actions;
