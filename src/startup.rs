@@ -269,6 +269,7 @@ impl Services {
                 concurrent_partitions: settings.max_concurrent_partitions,
                 partition_target_bytes: settings.partition_target_bytes,
                 gate_sample: settings.gate_sample,
+                formula_guard: settings.csv_formula_guard,
                 first_row_timeout: settings.first_row_timeout,
                 ..PipelineSettings::default()
             },

@@ -113,6 +113,8 @@ pub struct Settings {
     pub has_pseudonym_key: bool,
     /// `EXPORTER_GATE_SAMPLE`: more than 0, at most 1.
     pub gate_sample: f64,
+    /// `EXPORTER_CSV_FORMULA_GUARD`.
+    pub csv_formula_guard: bool,
     /// `EXPORTER_LINKS`.
     pub links: LinksKind,
     /// `EXPORTER_PUBLIC_URL`: where requesters reach this service, without a slash at its end.
@@ -177,6 +179,7 @@ impl Settings {
             pseudonyms: None,
             has_pseudonym_key: read.optional("EXPORTER_PSEUDONYM_KEY_FILE", |_| Ok(())).is_some(),
             gate_sample: read.parsed("EXPORTER_GATE_SAMPLE", 1.0, parse_share),
+            csv_formula_guard: read.parsed("EXPORTER_CSV_FORMULA_GUARD", true, parse_bool),
             links: read.parsed("EXPORTER_LINKS", LinksKind::Presigned, |text| match text {
                 "presigned" => Ok(LinksKind::Presigned),
                 "redirect" => Ok(LinksKind::Redirect),

@@ -51,6 +51,15 @@ pub struct FileForm {
     pub format: ExportFormat,
     /// The compression, one that the format has.
     pub compression: Compression,
+    /// Whether texts of CSV that a spreadsheet would take for formulas get a `'` before them. Of no meaning for the
+    /// other formats.
+    #[serde(default = "guarded")]
+    pub formula_guard: bool,
+}
+
+/// Files are guarded where nobody says otherwise.
+fn guarded() -> bool {
+    true
 }
 
 impl FileChoice {
@@ -74,13 +83,13 @@ impl FileChoice {
                 format!("{} files are not compressed with snappy; choose gzip, zstd or none", format.as_str()),
             ));
         }
-        Ok(FileForm { format, compression })
+        Ok(FileForm { format, compression, formula_guard: true })
     }
 }
 
 impl FileForm {
     /// What files are where nobody chose.
-    pub const PARQUET: Self = Self { format: ExportFormat::Parquet, compression: Compression::Zstd };
+    pub const PARQUET: Self = Self { format: ExportFormat::Parquet, compression: Compression::Zstd, formula_guard: true };
 
     /// What a file's name ends with, after the dot: `parquet`, `csv.gz`, `jsonl.zst`.
     pub fn extension(self) -> &'static str {

@@ -64,6 +64,8 @@ pub struct PipelineSettings {
     pub first_row_timeout: Duration,
     /// The share of row groups whose texts the last gate searches: more than 0, at most 1, which is all.
     pub gate_sample: f64,
+    /// Whether texts of CSV are kept from being taken for formulas by a spreadsheet.
+    pub formula_guard: bool,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
 }
@@ -75,6 +77,7 @@ impl Default for PipelineSettings {
             partition_target_bytes: 256 << 20,
             first_row_timeout: Duration::from_secs(300),
             gate_sample: 1.0,
+            formula_guard: true,
             retry_pause: Duration::from_secs(1),
         }
     }

@@ -38,7 +38,8 @@ pub fn encoder(
         }
         ExportFormat::Csv => {
             // Numbers that no decimal holds travel as text; their signs are no formulas.
-            let guarded = columns.iter().map(|column| column.kind != ColumnKind::Number).collect();
+            let guarded =
+                columns.iter().map(|column| form.formula_guard && column.kind != ColumnKind::Number).collect();
             Box::new(TextEncoder::new(schema, &TextFormat::Csv { guarded }, text)?)
         }
         ExportFormat::Jsonl => Box::new(TextEncoder::new(schema, &TextFormat::Jsonl, text)?),

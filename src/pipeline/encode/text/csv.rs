@@ -70,8 +70,11 @@ impl Lines for Csv {
 }
 
 /// One field that may hold anything. An empty one is quoted, or it would be NULL.
+///
+/// A text whose formula has `'` before it already gets one more, so that taking one away undoes the guard of every text.
 fn field_of(text: &[u8], guarded: bool, out: &mut Vec<u8>) {
-    let formula = guarded && text.first().is_some_and(|first| FORMULA.contains(first));
+    let first = || text.iter().find(|byte| **byte != b'\'');
+    let formula = guarded && first().is_some_and(|first| FORMULA.contains(first));
     let special = |byte: &u8| matches!(byte, b'"' | b',' | b'\r' | b'\n');
     // Blanks at the ends are content, which some readers trim where nothing is quoted.
     let edge = |byte: Option<&u8>| byte.is_none_or(|byte| byte.is_ascii_whitespace());

@@ -26,7 +26,7 @@ pub enum TextFormat {
     /// RFC 4180 with a header: NULL is an empty field, an empty text is `""`.
     Csv {
         /// For each column, whether its values are kept from being taken for formulas by a spreadsheet: a leading
-        /// `=`, `+`, `-`, `@`, tab or carriage return gets a `'` before it.
+        /// `=`, `+`, `-`, `@`, tab or carriage return gets a `'` before it, also where it has some already.
         guarded: Vec<bool>,
     },
     /// One JSON object a line, with every column.
