@@ -16,7 +16,7 @@ use super::gate::{self, GateReport};
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{FileReport, PublishedFile, TableTask};
+use crate::jobs::{Compression, ExportFormat, FileForm, FileReport, PublishedFile, TableTask};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 use crate::warehouse::ScanSpec;
 
@@ -120,10 +120,45 @@ pub struct ExportInfo {
     pub actions: BTreeMap<String, u64>,
     /// `snapshot` when all files show one moment of the warehouse, `predicate` when only their conditions agree.
     pub consistency: String,
+    /// The format of the files and their compression.
+    #[serde(default = "parquet")]
+    pub files: FilesInfo,
+    /// What was done against formulas; only where the files are CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarded: Option<GuardInfo>,
     /// What the last gate has read.
     pub gate: GateReport,
     /// The manifest that this one takes the place of.
     pub supersedes: Option<String>,
+}
+
+/// How an export's files are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesInfo {
+    /// `parquet`, `csv` or `jsonl`.
+    pub format: ExportFormat,
+    /// `zstd`, `snappy`, `gzip` or `none`.
+    pub compression: Compression,
+}
+
+impl From<FileForm> for FilesInfo {
+    fn from(form: FileForm) -> Self {
+        Self { format: form.format, compression: form.compression }
+    }
+}
+
+/// What manifests mean that do not say it.
+fn parquet() -> FilesInfo {
+    FileForm::PARQUET.into()
+}
+
+/// What was done to the texts of CSV so that no spreadsheet takes them for formulas.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardInfo {
+    /// Whether texts were guarded at all; `false` is the opt-out.
+    pub formulas: bool,
+    /// Values that got a `'` before them, by column.
+    pub values: BTreeMap<String, u64>,
 }
 
 /// Publishes a table whose partitions are all staged. Returns its files and the manifest's address.
@@ -182,7 +217,7 @@ fn manifest(
     task: &TableTask,
     plan: &TablePlan,
     files: &[PublishedFile],
-    gate: GateReport,
+    mut gate: GateReport,
 ) -> Result<Manifest, Failure> {
     let entries = task
         .staged
@@ -231,6 +266,11 @@ fn manifest(
             removed: report.removed,
             actions: report.actions,
             consistency: "predicate".to_owned(),
+            files: plan.form.into(),
+            guarded: (plan.form.format == ExportFormat::Csv).then(|| GuardInfo {
+                formulas: plan.form.formula_guard,
+                values: std::mem::take(&mut gate.guarded),
+            }),
             gate,
             supersedes: None,
         },

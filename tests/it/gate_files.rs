@@ -36,7 +36,7 @@ fn column(name: &str, sql_type: &str, kind: ColumnKind) -> PolicyColumn {
 }
 
 /// A policy of four columns: a source, a number of lanes, a note and a document.
-fn plan() -> TablePlan {
+pub(crate) fn plan() -> TablePlan {
     let columns = vec![
         column("source", "text", ColumnKind::Text),
         column("lanes", "integer", ColumnKind::Number),
@@ -93,7 +93,7 @@ fn file(batches: &[RecordBatch], options: ParquetOptions) -> Vec<u8> {
     bytes
 }
 
-fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition {
+pub(crate) fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition {
     StagedPartition {
         ordinal: 0,
         scan: serde_json::Value::Null,
@@ -107,21 +107,21 @@ fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition {
 }
 
 /// A store with what the gate is given.
-struct Bench {
+pub(crate) struct Bench {
     _folder: tempfile::TempDir,
     _server: LocalS3,
-    store: S3Store,
+    pub(crate) store: S3Store,
 }
 
 impl Bench {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let server = s3::local(folder.path()).await;
         let store = server.store(s3::BUCKET).await.unwrap();
         Self { _folder: folder, _server: server, store }
     }
 
-    async fn stage(&self, bytes: &[u8], rows: usize) -> StagedPartition {
+    pub(crate) async fn stage(&self, bytes: &[u8], rows: usize) -> StagedPartition {
         let place = format!("_staging/{}", uuid::Uuid::new_v4());
         let body = Bytes::copy_from_slice(bytes);
         self.store.put_if_absent(&s3::key(&place), body, "application/octet-stream").await.unwrap();
@@ -129,7 +129,7 @@ impl Bench {
     }
 
     /// What the gate says of this file under this plan, as it was staged.
-    async fn pass(&self, plan: &TablePlan, bytes: &[u8], rows: usize) -> Result<GateReport, Failure> {
+    pub(crate) async fn pass(&self, plan: &TablePlan, bytes: &[u8], rows: usize) -> Result<GateReport, Failure> {
         let staged = self.stage(bytes, rows).await;
         gate::pass(&self.store, &[staged], plan, 1.0).await
     }
@@ -145,7 +145,7 @@ impl Bench {
     }
 }
 
-fn one_of(column: &str, values: &[&str]) -> Predicate {
+pub(crate) fn one_of(column: &str, values: &[&str]) -> Predicate {
     Predicate::one_of(column, values.iter().copied())
 }
 

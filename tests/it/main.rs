@@ -32,6 +32,7 @@ mod extract_types;
 mod foreign_ids;
 mod formats;
 mod gate_files;
+mod gate_lines;
 mod gate_publication;
 mod gate_search;
 mod hostile;

@@ -47,10 +47,10 @@ impl From<ParquetError> for Refusal {
 /// How files of a table are read.
 #[derive(Debug)]
 pub(super) struct Reader {
-    checks: RowChecks,
+    pub(super) checks: RowChecks,
     /// Columns that are searched: name, and whether they hold JSON.
-    searched: Vec<(String, bool)>,
-    search: Option<Search>,
+    pub(super) searched: Vec<(String, bool)>,
+    pub(super) search: Option<Search>,
     sample: f64,
 }
 
@@ -83,8 +83,8 @@ impl Reader {
     }
 
     /// Whether a row group is searched: the same ones each time, spread over a table's files.
-    fn samples(&self, ordinal: u64, group: usize) -> bool {
-        let place = (ordinal + group as u64) as f64;
+    pub(super) fn samples(&self, ordinal: u64, group: u64) -> bool {
+        let place = (ordinal + group) as f64;
         (place * self.sample).fract() < self.sample
     }
 
@@ -108,7 +108,7 @@ impl Reader {
             hash.update(&piece);
             seen += piece.len() as u64;
             groups.push(&piece, &mut |group, batches| {
-                let mut searching = self.samples(expected.ordinal, group).then(|| self.searching()).flatten();
+                let mut searching = self.samples(expected.ordinal, group as u64).then(|| self.searching()).flatten();
                 let mut rows = 0;
                 for batch in batches {
                     let batch =
@@ -132,7 +132,7 @@ impl Reader {
                         *personal.entry((name.to_owned(), label)).or_default() += count;
                     }
                 }
-                report.searched += u64::from(self.samples(expected.ordinal, group));
+                report.searched += u64::from(self.samples(expected.ordinal, group as u64));
                 Ok::<(), Refusal>(())
             })?;
         }
@@ -146,7 +146,8 @@ impl Reader {
         if personal.is_empty() { Ok(Some(report)) } else { Err(Refusal::Personal(personal)) }
     }
 
-    fn check(&self, batch: &RecordBatch) -> Result<(), Refusal> {
+    /// Holds rows to the policy.
+    pub(super) fn check(&self, batch: &RecordBatch) -> Result<(), Refusal> {
         match self.checks.check(batch) {
             Ok(None) => Ok(()),
             Ok(Some(Breach::Rows(columns))) => Err(Refusal::Broken(format!(
