@@ -100,6 +100,8 @@ codes! {
     GateFoundPersonalData = "GATE_FOUND_PERSONAL_DATA", retryable: false;
     /// A manifest with other content exists already where this one belongs.
     ManifestConflict = "MANIFEST_CONFLICT", retryable: false;
+    /// Nothing of the attempt moved for too long.
+    NoProgress = "NO_PROGRESS", retryable: true;
     /// Several workers died while they worked on this partition.
     PoisonPartition = "POISON_PARTITION", retryable: false;
     /// The export was cancelled.

@@ -271,6 +271,7 @@ impl Services {
                 gate_sample: settings.gate_sample,
                 formula_guard: settings.csv_formula_guard,
                 first_row_timeout: settings.first_row_timeout,
+                stall: settings.stall,
                 ..PipelineSettings::default()
             },
         };

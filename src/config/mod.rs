@@ -129,6 +129,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// `EXPORTER_FIRST_ROW_TIMEOUT_SECONDS`.
     pub first_row_timeout: Duration,
+    /// `EXPORTER_STALL_SECONDS`: how long nothing of an attempt or a request may move.
+    pub stall: Duration,
     /// `EXPORTER_DATA_DIR`.
     pub data_dir: Option<PathBuf>,
     /// `EXPORTER_LOG`: a filter such as `info` or `warn,data_exporter=debug`.
@@ -191,6 +193,7 @@ impl Settings {
             s3_public_endpoint: read.optional("EXPORTER_S3_PUBLIC_ENDPOINT", parse_http_url),
             statement_timeout: Duration::from_secs(read.number("EXPORTER_STATEMENT_TIMEOUT_SECONDS", 60, 1..=86_400)),
             first_row_timeout: Duration::from_secs(read.number("EXPORTER_FIRST_ROW_TIMEOUT_SECONDS", 300, 1..=86_400)),
+            stall: Duration::from_secs(read.number("EXPORTER_STALL_SECONDS", 300, 5..=86_400)),
             data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
             log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),
             log_format: read.parsed("EXPORTER_LOG_FORMAT", LogFormat::Text, |text| match text {

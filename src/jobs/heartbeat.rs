@@ -5,7 +5,6 @@
 //! run out, measured on the monotonic clock from before the last successful renewal was sent.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +14,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::model::JobId;
+use super::progress::Progress;
 use super::queue::{Claim, QueueSettings};
 
 /// A lease that this process holds. Dropped, it is not renewed any more.
@@ -22,7 +23,8 @@ use super::queue::{Claim, QueueSettings};
 pub struct Lease {
     claim: Claim,
     lost: CancellationToken,
-    rows: Arc<AtomicI64>,
+    ending: CancellationToken,
+    progress: Arc<Progress>,
     held: Arc<Mutex<Held>>,
 }
 
@@ -32,9 +34,14 @@ impl Lease {
         &self.lost
     }
 
-    /// Where the work counts the rows it has read; reported with each heartbeat.
-    pub fn rows(&self) -> Arc<AtomicI64> {
-        Arc::clone(&self.rows)
+    /// Cancelled when the work's job is being ended: the work must stop at once, and the lease be given up.
+    pub fn ending(&self) -> &CancellationToken {
+        &self.ending
+    }
+
+    /// Where the work counts what it moves; reported with each heartbeat.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
     }
 }
 
@@ -49,8 +56,24 @@ type Held = HashMap<Claim, Entry>;
 #[derive(Debug)]
 struct Entry {
     lost: CancellationToken,
-    rows: Arc<AtomicI64>,
+    ending: CancellationToken,
+    progress: Arc<Progress>,
     renewed: Instant,
+}
+
+/// A lease that is to be renewed, and what its work has done so far.
+#[derive(Debug)]
+struct Due {
+    claim: Claim,
+    rows: i64,
+    moved: i64,
+}
+
+/// A lease that was renewed, and whether its job is being ended.
+#[derive(Debug)]
+struct Kept {
+    claim: Claim,
+    ending: bool,
 }
 
 /// The thread that renews leases.
@@ -86,11 +109,12 @@ impl Heartbeat {
 
     /// Keeps a claim alive from now on. `claimed_at` is a moment before the claim was asked for.
     pub fn hold(&self, claim: Claim, claimed_at: Instant) -> Lease {
-        let lost = CancellationToken::new();
-        let rows = Arc::new(AtomicI64::new(0));
-        let entry = Entry { lost: lost.clone(), rows: Arc::clone(&rows), renewed: claimed_at };
+        let (lost, ending) = (CancellationToken::new(), CancellationToken::new());
+        let progress = Arc::new(Progress::default());
+        let entry =
+            Entry { lost: lost.clone(), ending: ending.clone(), progress: Arc::clone(&progress), renewed: claimed_at };
         lock(&self.held).insert(claim.clone(), entry);
-        Lease { claim, lost, rows, held: Arc::clone(&self.held) }
+        Lease { claim, lost, ending, progress, held: Arc::clone(&self.held) }
     }
 }
 
@@ -122,16 +146,20 @@ impl Beat {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let claims: Vec<(Claim, i64)> = lock(&self.held)
+            let due: Vec<Due> = lock(&self.held)
                 .iter()
-                .map(|(claim, entry)| (claim.clone(), entry.rows.load(Ordering::Relaxed)))
+                .map(|(claim, entry)| Due {
+                    claim: claim.clone(),
+                    rows: entry.progress.rows(),
+                    moved: entry.progress.moved(),
+                })
                 .collect();
-            if claims.is_empty() {
+            if due.is_empty() {
                 continue;
             }
             let sent = Instant::now();
-            match tokio::time::timeout(self.patience(), self.renew(&mut connection, &claims)).await {
-                Ok(Ok(kept)) => self.note(&claims, &kept, sent),
+            match tokio::time::timeout(self.patience(), self.renew(&mut connection, &due)).await {
+                Ok(Ok(kept)) => self.note(&due, &kept, sent),
                 Ok(Err(error)) => {
                     connection = None;
                     tracing::warn!(database = error.as_database_error().is_some(), "heartbeat failed; trying again");
@@ -146,91 +174,34 @@ impl Beat {
         }
     }
 
-    async fn renew(
-        &self,
-        connection: &mut Option<PgConnection>,
-        claims: &[(Claim, i64)],
-    ) -> Result<Vec<Claim>, sqlx::Error> {
+    async fn renew(&self, connection: &mut Option<PgConnection>, due: &[Due]) -> Result<Vec<Kept>, sqlx::Error> {
         let connection = match connection {
             Some(open) => open,
             None => connection.insert(self.database.connect().await?),
         };
         let lease = self.settings.lease.as_secs_f64();
-        let mut kept = Vec::with_capacity(claims.len());
-
-        let partitions: Vec<(i64, i64, i64)> = claims
-            .iter()
-            .filter_map(|(claim, rows)| match claim {
-                Claim::Partition(id, epoch) => Some((*id, *epoch, *rows)),
-                _ => None,
-            })
-            .collect();
-        if !partitions.is_empty() {
-            let renewed: Vec<i64> = sqlx::query_scalar(include_str!("sql/heartbeat_partitions.sql"))
-                .bind(partitions.iter().map(|p| p.0).collect::<Vec<_>>())
-                .bind(partitions.iter().map(|p| p.1).collect::<Vec<_>>())
-                .bind(partitions.iter().map(|p| p.2).collect::<Vec<_>>())
-                .bind(lease)
-                .fetch_all(&mut *connection)
-                .await?;
-            kept.extend(partitions.iter().filter(|p| renewed.contains(&p.0)).map(|p| Claim::Partition(p.0, p.1)));
-        }
-
-        let plans: Vec<(Uuid, i64)> = claims
-            .iter()
-            .filter_map(|(claim, _)| match claim {
-                Claim::Plan(job, epoch) => Some((job.0, *epoch)),
-                _ => None,
-            })
-            .collect();
-        if !plans.is_empty() {
-            let renewed: Vec<Uuid> = sqlx::query_scalar(include_str!("sql/heartbeat_jobs.sql"))
-                .bind(plans.iter().map(|p| p.0).collect::<Vec<_>>())
-                .bind(plans.iter().map(|p| p.1).collect::<Vec<_>>())
-                .bind(lease)
-                .fetch_all(&mut *connection)
-                .await?;
-            kept.extend(
-                claims
-                    .iter()
-                    .map(|(claim, _)| claim)
-                    .filter(|claim| matches!(claim, Claim::Plan(job, _) if renewed.contains(&job.0)))
-                    .cloned(),
-            );
-        }
-
-        let tables: Vec<(Uuid, String, i64)> = claims
-            .iter()
-            .filter_map(|(claim, _)| match claim {
-                Claim::Table(job, table, epoch) => Some((job.0, table.to_string(), *epoch)),
-                _ => None,
-            })
-            .collect();
-        if !tables.is_empty() {
-            let renewed: Vec<(Uuid, String)> = sqlx::query_as(include_str!("sql/heartbeat_tables.sql"))
-                .bind(tables.iter().map(|t| t.0).collect::<Vec<_>>())
-                .bind(tables.iter().map(|t| t.1.clone()).collect::<Vec<_>>())
-                .bind(tables.iter().map(|t| t.2).collect::<Vec<_>>())
-                .bind(lease)
-                .fetch_all(&mut *connection)
-                .await?;
-            kept.extend(claims.iter().map(|(claim, _)| claim).filter(|claim| {
-                matches!(claim, Claim::Table(job, table, _) if renewed.contains(&(job.0, table.to_string())))
-            }).cloned());
-        }
+        let mut kept = renew_partitions(connection, due, lease).await?;
+        kept.extend(renew_plans(connection, due, lease).await?);
+        kept.extend(renew_tables(connection, due, lease).await?);
         Ok(kept)
     }
 
     /// What was renewed holds from `sent`; what was not is lost.
-    fn note(&self, asked: &[(Claim, i64)], kept: &[Claim], sent: Instant) {
+    fn note(&self, asked: &[Due], kept: &[Kept], sent: Instant) {
         let mut held = lock(&self.held);
-        for (claim, _) in asked {
+        for Due { claim, .. } in asked {
             let Some(entry) = held.get_mut(claim) else { continue };
-            if kept.contains(claim) {
-                entry.renewed = sent;
-            } else {
-                tracing::warn!(%claim, "lease lost");
-                entry.lost.cancel();
+            match kept.iter().find(|kept| kept.claim == *claim) {
+                Some(kept) => {
+                    entry.renewed = sent;
+                    if kept.ending {
+                        entry.ending.cancel();
+                    }
+                }
+                None => {
+                    tracing::warn!(%claim, "lease lost");
+                    entry.lost.cancel();
+                }
             }
         }
     }
@@ -253,4 +224,79 @@ impl Beat {
 /// A thread that panicked has left the map whole: every change to it is one insertion or removal.
 fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
     held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn renew_partitions(connection: &mut PgConnection, due: &[Due], lease: f64) -> Result<Vec<Kept>, sqlx::Error> {
+    let (mut ids, mut epochs, mut rows, mut moved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for due in due {
+        if let Claim::Partition(id, epoch) = &due.claim {
+            ids.push(*id);
+            epochs.push(*epoch);
+            rows.push(due.rows);
+            moved.push(due.moved);
+        }
+    }
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let renewed: Vec<(i64, i64, bool)> = sqlx::query_as(include_str!("sql/heartbeat_partitions.sql"))
+        .bind(ids)
+        .bind(epochs)
+        .bind(rows)
+        .bind(lease)
+        .bind(moved)
+        .fetch_all(connection)
+        .await?;
+    Ok(renewed.into_iter().map(|(id, epoch, ending)| Kept { claim: Claim::Partition(id, epoch), ending }).collect())
+}
+
+async fn renew_plans(connection: &mut PgConnection, due: &[Due], lease: f64) -> Result<Vec<Kept>, sqlx::Error> {
+    let plans = due.iter().filter_map(|due| match &due.claim {
+        Claim::Plan(job, epoch) => Some((job.0, *epoch)),
+        _ => None,
+    });
+    let (ids, epochs): (Vec<Uuid>, Vec<i64>) = plans.unzip();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let renewed: Vec<(Uuid, i64)> = sqlx::query_as(include_str!("sql/heartbeat_jobs.sql"))
+        .bind(ids)
+        .bind(epochs)
+        .bind(lease)
+        .fetch_all(connection)
+        .await?;
+    // A plan of a job that is ended loses its lease at once.
+    Ok(renewed.into_iter().map(|(id, epoch)| Kept { claim: Claim::Plan(JobId(id), epoch), ending: false }).collect())
+}
+
+async fn renew_tables(connection: &mut PgConnection, due: &[Due], lease: f64) -> Result<Vec<Kept>, sqlx::Error> {
+    let (mut jobs, mut names, mut epochs, mut moved) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for due in due {
+        if let Claim::Table(job, table, epoch) = &due.claim {
+            jobs.push(job.0);
+            names.push(table.to_string());
+            epochs.push(*epoch);
+            moved.push(due.moved);
+        }
+    }
+    if jobs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let renewed: Vec<(Uuid, String, bool)> = sqlx::query_as(include_str!("sql/heartbeat_tables.sql"))
+        .bind(jobs)
+        .bind(names)
+        .bind(epochs)
+        .bind(lease)
+        .bind(moved)
+        .fetch_all(connection)
+        .await?;
+    let of = |job: Uuid, name: &str| {
+        due.iter()
+            .map(|due| &due.claim)
+            .find(|claim| matches!(claim, Claim::Table(held, table, _) if held.0 == job && table.to_string() == name))
+    };
+    Ok(renewed
+        .into_iter()
+        .filter_map(|(job, name, ending)| Some(Kept { claim: of(job, &name)?.clone(), ending }))
+        .collect())
 }

@@ -4,10 +4,13 @@
 //! fences every later write: a worker that lost its lease changes nothing, whatever it believes. Only the database's
 //! clock counts. This module knows no object store and no warehouse.
 
+mod cancel;
+mod ending;
 mod failure;
 pub mod format;
 pub mod heartbeat;
 pub mod model;
+mod progress;
 pub mod queue;
 mod range;
 mod report;
@@ -21,10 +24,11 @@ pub use heartbeat::{Heartbeat, Lease};
 pub use model::{
     JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant, Window,
 };
+pub use progress::Progress;
 pub use queue::{
     Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
     StagedPartition, TableFate, TableTask,
 };
 pub use report::FileReport;
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
-pub use sweep::Leftover;
+pub use sweep::{Leftover, Unpublished};

@@ -98,6 +98,10 @@ impl Requests {
         Self { pool }
     }
 
+    pub(in crate::jobs) fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
     /// Validates a request and queues it. Returns the new job's id, or that of the job which the same tenant
     /// submitted before with the same idempotency key and the same arguments.
     ///

@@ -2,6 +2,7 @@
 
 use classification::TableName;
 use futures::future::BoxFuture;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::model::JobId;
@@ -15,6 +16,13 @@ pub struct Leftover {
     pub staging_key: String,
     /// The multipart upload, if one was started.
     pub upload_id: Option<String>,
+}
+
+/// What a publication that came to nothing may have left under final names. There is no manifest among it.
+#[derive(Debug, Clone)]
+pub struct Unpublished {
+    /// Keys of objects.
+    pub keys: Vec<String>,
 }
 
 /// How many attempts one sweep removes, so that a transaction stays short.
@@ -84,6 +92,35 @@ impl Queue {
                     let staging_key = leftover.staging_key.clone();
                     if remove(leftover).await {
                         sqlx::query(include_str!("sql/removed.sql")).bind(staging_key).execute(&mut *tx).await?;
+                        removed += 1;
+                    }
+                }
+                Ok(removed)
+            })
+        })
+        .await
+    }
+
+    /// Hands what is left of publications that came to nothing to `remove`, and notes those for which it returns true;
+    /// otherwise as [`Queue::clear_leftovers`].
+    pub async fn clear_unpublished<F>(&self, remove: F) -> Result<usize, QueueError>
+    where
+        F: Fn(Unpublished) -> BoxFuture<'static, bool> + Send + Sync + 'static,
+    {
+        self.in_transaction(move |tx| {
+            Box::pin(async move {
+                let left: Vec<(Uuid, String, Json<Vec<String>>)> = sqlx::query_as(include_str!("sql/unpublished.sql"))
+                    .bind(LEFTOVERS_A_SWEEP)
+                    .fetch_all(&mut *tx)
+                    .await?;
+                let mut removed = 0;
+                for (job, table, keys) in left {
+                    if remove(Unpublished { keys: keys.0 }).await {
+                        sqlx::query(include_str!("sql/unpublished_removed.sql"))
+                            .bind(job)
+                            .bind(table)
+                            .execute(&mut *tx)
+                            .await?;
                         removed += 1;
                     }
                 }

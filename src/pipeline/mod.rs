@@ -14,7 +14,9 @@ mod layout;
 mod plan;
 pub mod protect;
 mod publish;
+mod sweep;
 mod upload;
+mod watch;
 mod worker;
 
 use std::sync::Arc;
@@ -66,6 +68,8 @@ pub struct PipelineSettings {
     pub gate_sample: f64,
     /// Whether texts of CSV are kept from being taken for formulas by a spreadsheet.
     pub formula_guard: bool,
+    /// How long an attempt may go without progress.
+    pub stall: Duration,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
 }
@@ -78,6 +82,7 @@ impl Default for PipelineSettings {
             first_row_timeout: Duration::from_secs(300),
             gate_sample: 1.0,
             formula_guard: true,
+            stall: Duration::from_secs(300),
             retry_pause: Duration::from_secs(1),
         }
     }
@@ -92,6 +97,8 @@ enum Stopped {
     Lost,
     /// This process is to end: give the work back.
     Released,
+    /// The work's job is being ended: give the work up.
+    Ending,
 }
 
 impl<E: Into<Failure>> From<E> for Stopped {
@@ -104,6 +111,7 @@ impl<E: Into<Failure>> From<E> for Stopped {
 fn stopped(error: QueueError) -> Stopped {
     match error {
         QueueError::LeaseLost(_) => Stopped::Lost,
+        QueueError::Ending(_) => Stopped::Ending,
         other => Stopped::Failed(other.into()),
     }
 }

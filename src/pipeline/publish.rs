@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::gate::{self, GateReport};
 use super::plan::TablePlan;
-use super::{Pipeline, Stopped};
+use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{Compression, ExportFormat, FileForm, FileReport, PublishedFile, TableTask};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
@@ -177,6 +177,8 @@ pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Ve
         .collect();
 
     let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample).await?;
+    let keys: Vec<String> = files.iter().map(|file| file.key.clone()).collect();
+    pipeline.queue.record_publication(task, &keys).await.map_err(stopped)?;
     stream::iter(task.staged.iter().zip(&files))
         .map(Ok::<_, Failure>)
         .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
@@ -190,6 +192,7 @@ pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Ve
     let manifest = manifest(store.bucket(), task, &plan, &files, gate)?;
     let bytes = serde_json::to_vec(&manifest)
         .map_err(|_| Failure::new(ErrorCode::Internal, "the manifest cannot be written as JSON"))?;
+    pipeline.queue.seal(task).await.map_err(stopped)?;
     write_once(store, &key, Bytes::from(bytes)).await?;
     Ok((files, url(store.bucket(), key.as_str())))
 }

@@ -8,20 +8,23 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::extract::extract;
 use super::plan::plan;
 use super::publish::publish;
+use super::sweep::{clear, sweep};
+use super::watch::{Watched, no_progress};
 use super::{Pipeline, Stopped};
 use crate::error::Failure;
-use crate::jobs::{Claim, Heartbeat, JobId, JobView, Lease, Leftover, QueueError, Requests, Tenant};
-use crate::storage::{ObjectKey, UploadId};
+use crate::jobs::{Claim, Heartbeat, JobId, JobView, Lease, QueueError, Requests, Tenant};
 
 /// How long an idle loop waits before it looks again.
 const IDLE: Duration = Duration::from_millis(300);
+/// How many times longer than any other work a plan may take: its questions have time-outs of their own, and how far it
+/// has come is not counted.
+const PLANNING: u32 = 4;
 /// How long it waits after the database failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -68,7 +71,8 @@ impl Worker {
         let claim = Claim::Plan(task.job, task.epoch);
         let lease = self.heartbeat.hold(claim.clone(), asked);
         tracing::info!(job = %task.job, attempt = task.attempt, "planning");
-        match under(&lease, stop, async { Ok(plan(&self.pipeline, &task).await?) }).await {
+        let patience = Patience { limit: self.pipeline.settings.stall * PLANNING, before_first: Duration::ZERO };
+        match under(&lease, stop, patience, async { Ok(plan(&self.pipeline, &task).await?) }).await {
             Ok((revision, tables)) => {
                 let planned = tables.len();
                 queue.finish_plan(&task, revision, tables).await.or_else(unless_lost)?;
@@ -80,6 +84,7 @@ impl Worker {
                 queue.fail_plan(&task, &failure, retry).await.or_else(unless_lost)?;
             }
             Err(Stopped::Released) => queue.release(&claim).await.or_else(unless_lost)?,
+            Err(Stopped::Ending) => self.give_up(&claim).await?,
             Err(Stopped::Lost) => {}
         }
         Ok(true)
@@ -91,12 +96,18 @@ impl Worker {
         let Some(task) = queue.claim_partition().await? else { return Ok(false) };
         let claim = Claim::Partition(task.id, task.epoch);
         let lease = self.heartbeat.hold(claim.clone(), asked);
-        let rows = lease.rows();
         tracing::info!(job = %task.job, table = %task.table, partition = task.ordinal, attempt = task.attempt, "extracting");
-        match under(&lease, stop, extract(&self.pipeline, &task, &rows)).await {
+        let (watched, progress) = (self.watched(&lease), lease.progress());
+        let settings = &self.pipeline.settings;
+        let patience = Patience { limit: settings.stall, before_first: settings.first_row_timeout };
+        match under(&lease, stop, patience, extract(&watched, &task, progress.row_counter())).await {
             Ok(staged) => {
                 let (count, bytes) = (staged.rows, staged.bytes);
-                queue.complete_partition(&task, staged).await.or_else(unless_lost)?;
+                if let Err(error) = queue.complete_partition(&task, staged).await {
+                    unless_lost(error)?;
+                    // It may be that the job is being ended; then nobody else gives this up sooner.
+                    return self.give_up(&claim).await.map(|()| true);
+                }
                 tracing::info!(job = %task.job, table = %task.table, partition = task.ordinal, rows = count, bytes, seconds = asked.elapsed().as_secs_f64(), "extracted");
                 metrics::counter!("exporter_partitions_total", "result" => "completed").increment(1);
             }
@@ -107,6 +118,7 @@ impl Worker {
                 queue.fail_partition(&task, &failure, retry).await.or_else(unless_lost)?;
             }
             Err(Stopped::Released) => queue.release(&claim).await.or_else(unless_lost)?,
+            Err(Stopped::Ending) => self.give_up(&claim).await?,
             Err(Stopped::Lost) => {}
         }
         Ok(true)
@@ -118,7 +130,9 @@ impl Worker {
         let Some(task) = queue.claim_table().await? else { return Ok(false) };
         let claim = Claim::Table(task.job, task.table.clone(), task.epoch);
         let lease = self.heartbeat.hold(claim.clone(), asked);
-        match under(&lease, stop, publish(&self.pipeline, &task)).await {
+        let watched = self.watched(&lease);
+        let patience = Patience { limit: self.pipeline.settings.stall, before_first: Duration::ZERO };
+        match under(&lease, stop, patience, publish(&watched, &task)).await {
             Ok((files, manifest_url)) => {
                 let rows: i64 = files.iter().map(|file| file.rows).sum();
                 tracing::info!(job = %task.job, table = %task.table, files = files.len(), rows, "published");
@@ -132,35 +146,25 @@ impl Worker {
                 queue.fail_publication(&task, &failure, retry).await.or_else(unless_lost)?;
             }
             Err(Stopped::Released) => queue.release(&claim).await.or_else(unless_lost)?,
+            Err(Stopped::Ending) => self.give_up(&claim).await?,
             Err(Stopped::Lost) => {}
         }
         Ok(true)
     }
 
-    /// Takes back what lost workers held, and removes what dead attempts have left.
+    /// Ends what this worker holds of a job that is being ended: the lease is given up, the upload aborted.
+    async fn give_up(&self, claim: &Claim) -> Result<(), QueueError> {
+        tracing::info!(%claim, "given up: its job is being ended");
+        self.pipeline.queue.abandon(claim).await?;
+        clear(&self.pipeline.queue, &self.pipeline.store).await
+    }
+
     async fn sweep_for_ever(&self, stop: &CancellationToken) {
         let queue = &self.pipeline.queue;
         let mut unreachable = false;
         while !stop.is_cancelled() {
-            let swept = async {
-                queue.reap().await?;
-                let store = Arc::clone(&self.pipeline.store);
-                let remove = move |left: Leftover| -> BoxFuture<'static, bool> {
-                    let store = Arc::clone(&store);
-                    Box::pin(async move {
-                        let Ok(key) = ObjectKey::new(left.staging_key) else { return true };
-                        if let Some(id) = left.upload_id
-                            && store.abort_multipart(&key, &UploadId(id)).await.is_err()
-                        {
-                            return false;
-                        }
-                        store.delete(&key).await.is_ok()
-                    })
-                };
-                queue.clear_leftovers(remove).await
-            };
-            match swept.await {
-                Ok(_) => unreachable = false,
+            match sweep(queue, &self.pipeline.store).await {
+                Ok(()) => unreachable = false,
                 Err(error) => {
                     if !unreachable {
                         tracing::warn!(code = %Failure::from(error).code, "cannot sweep; trying again");
@@ -172,6 +176,12 @@ impl Worker {
             }
             pause(stop, queue.settings().sweep).await;
         }
+    }
+
+    /// The stages as this attempt uses them: what the store does for it is counted as its progress.
+    fn watched(&self, lease: &Lease) -> Pipeline {
+        let store = Arc::new(Watched::new(Arc::clone(&self.pipeline.store), lease.progress()));
+        Pipeline { store, ..(*self.pipeline).clone() }
     }
 }
 
@@ -186,16 +196,27 @@ fn unless_lost(error: QueueError) -> Result<(), QueueError> {
     }
 }
 
-/// Runs `work` until it ends, its lease is lost or the process is to stop.
+/// How long an attempt may go without progress.
+struct Patience {
+    limit: Duration,
+    /// So much longer until something has moved at all.
+    before_first: Duration,
+}
+
+/// Runs `work` until it ends, its lease is lost, its job or the process is to end, or nothing of it moves any more.
 async fn under<T>(
     lease: &Lease,
     stop: &CancellationToken,
+    patience: Patience,
     work: impl Future<Output = Result<T, Stopped>>,
 ) -> Result<T, Stopped> {
+    let progress = lease.progress();
     tokio::select! {
         biased;
         () = lease.lost().cancelled() => Err(Stopped::Lost),
+        () = lease.ending().cancelled() => Err(Stopped::Ending),
         () = stop.cancelled() => Err(Stopped::Released),
+        failure = no_progress(&progress, patience.limit, patience.before_first) => Err(Stopped::Failed(failure)),
         done = work => done,
     }
 }

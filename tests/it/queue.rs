@@ -4,85 +4,13 @@ use std::time::{Duration, Instant};
 
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::jobs::{
-    Claim, FileChoice, FileReport, Heartbeat, JobId, JobState, NewRequest, PlanTask, PlannedTable, PublishedFile,
-    Queue, QueueError, QueueSettings, Requests, Retry, StagedObject, TableFate, TableState, Tenant,
+    Claim, Heartbeat, JobState, PlannedTable, Queue, QueueError, QueueSettings, Requests, Retry, TableFate, TableState,
+    Tenant,
 };
 use serde_json::json;
-use sqlx::postgres::PgPool;
 
-use crate::support::{cluster, metadata};
-
-const START: i64 = 1_772_409_600;
-
-fn settings() -> QueueSettings {
-    QueueSettings { lease: Duration::from_secs(6), ..QueueSettings::default() }
-}
-
-async fn submit(pool: &PgPool, tenant: &str) -> JobId {
-    let request = NewRequest {
-        tenant: Tenant::new(tenant),
-        requested_by: "test".to_owned(),
-        start: START,
-        end: START + 60,
-        tables: None,
-        files: FileChoice::default(),
-        idempotency_key: None,
-    };
-    Requests::new(pool.clone()).submit(&request).await.unwrap()
-}
-
-/// Plans a job with these tables of so many partitions.
-async fn plan(queue: &Queue, tables: &[(&str, usize)]) -> PlanTask {
-    let task = queue.claim_plan().await.unwrap().expect("a job waits");
-    let planned = tables
-        .iter()
-        .map(|(table, partitions)| PlannedTable {
-            table: table.parse().unwrap(),
-            fate: TableFate::Export {
-                directory: format!("dev/{}/{table}", task.job),
-                plan: json!({"policy": {"hash": "h"}}),
-                partitions: vec![(json!({}), 10.0); *partitions],
-            },
-        })
-        .collect();
-    queue.finish_plan(&task, 1, planned).await.unwrap();
-    task
-}
-
-fn staged(name: &str) -> StagedObject {
-    let report = FileReport::default();
-    StagedObject {
-        staging_key: name.to_owned(),
-        rows: 10,
-        bytes: 100,
-        sha256: "0".repeat(64),
-        etag: "e".to_owned(),
-        report,
-    }
-}
-
-fn files() -> Vec<PublishedFile> {
-    vec![PublishedFile { key: "k".to_owned(), rows: 10, bytes: 100, sha256: "0".repeat(64) }]
-}
-
-/// What happens to a lease when its worker dies: nobody renews it.
-async fn let_leases_run_out(pool: &PgPool) {
-    for table in ["export_jobs", "export_job_tables", "export_job_partitions"] {
-        let sql = format!(
-            "UPDATE {table} SET lease_until = clock_timestamp() - interval '1 s' WHERE lease_until IS NOT NULL"
-        );
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(pool).await.unwrap();
-    }
-}
-
-async fn ready(name: &str) -> (PgPool, Queue) {
-    let pool = metadata::database(name).await;
-    metadata::offer_tables(&pool).await;
-    // For several tenants: a table without such a column is for one alone.
-    sqlx::raw_sql("UPDATE export_tables SET tenant_column = 'owner'").execute(&pool).await.unwrap();
-    let queue = Queue::new(pool.clone(), settings());
-    (pool, queue)
-}
+use crate::support::cluster;
+use crate::support::queue::{files, let_leases_run_out, plan, ready, settings, staged, submit};
 
 #[tokio::test]
 async fn a_job_goes_from_request_to_completed_and_frees_its_slot() {
@@ -319,7 +247,7 @@ async fn a_heartbeat_keeps_a_lease_and_tells_when_it_is_lost() {
     let asked = Instant::now();
     let task = queue.claim_partition().await.unwrap().unwrap();
     let lease = heartbeat.hold(Claim::Partition(task.id, task.epoch), asked);
-    lease.rows().store(7, std::sync::atomic::Ordering::Relaxed);
+    lease.progress().row_counter().store(7, std::sync::atomic::Ordering::Relaxed);
     tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(!lease.lost().is_cancelled(), "renewed beyond its first end");
     let (seen, late): (i64, bool) =

@@ -57,7 +57,7 @@ impl Socket {
     }
 
     /// Connected and greeted.
-    async fn ready(service: &Service) -> Self {
+    pub(crate) async fn ready(service: &Service) -> Self {
         let mut socket = connect(service, &[PROTOCOL]).await.unwrap();
         socket.say(json!({"type": "connection_init"})).await;
         assert_eq!(socket.hear().await.unwrap()["type"], "connection_ack");

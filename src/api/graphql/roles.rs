@@ -32,6 +32,7 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Query", "unclassifiedColumns", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
+    ("Mutation", "cancelRequest", Role::Requester),
     ("Mutation", "revokeLinks", Role::Admin),
     ("Mutation", "setColumnClassification", Role::Admin),
     ("Mutation", "setSourceClassification", Role::Admin),

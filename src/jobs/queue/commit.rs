@@ -144,9 +144,13 @@ impl Queue {
     async fn put_back(&self, claim: &Claim, pause: Duration, failure: Option<&Failure>) -> Result<(), QueueError> {
         let (pause, counts) = (pause.as_secs_f64(), failure.is_some());
         let found = match claim {
-            Claim::Plan(job, epoch) => {
-                sqlx::query(include_str!("../sql/put_back_job.sql")).bind(job.0).bind(epoch).bind(pause).bind(counts)
-            }
+            Claim::Plan(job, epoch) => sqlx::query(include_str!("../sql/put_back_job.sql"))
+                .bind(job.0)
+                .bind(epoch)
+                .bind(pause)
+                .bind(counts)
+                .bind(failure.map(|failure| failure.code.as_str()))
+                .bind(failure.map(|failure| failure.message.clone())),
             Claim::Partition(id, epoch) => sqlx::query(include_str!("../sql/put_back_partition.sql"))
                 .bind(id)
                 .bind(epoch)
@@ -159,7 +163,9 @@ impl Queue {
                 .bind(table.to_string())
                 .bind(epoch)
                 .bind(pause)
-                .bind(counts),
+                .bind(counts)
+                .bind(failure.map(|failure| failure.code.as_str()))
+                .bind(failure.map(|failure| failure.message.clone())),
         }
         .fetch_optional(&self.pool)
         .await?;
@@ -265,7 +271,7 @@ async fn end_table_in(
     Ok(())
 }
 
-pub(super) async fn fail_status(
+pub(in crate::jobs) async fn fail_status(
     tx: &mut PgConnection,
     job: JobId,
     table: &str,
@@ -282,7 +288,7 @@ pub(super) async fn fail_status(
 }
 
 /// Moves the job on. Its row is locked first, so of two tables that end at once the later one sees the earlier.
-pub(super) async fn settle(tx: &mut PgConnection, job: JobId) -> Result<(), QueueError> {
+pub(in crate::jobs) async fn settle(tx: &mut PgConnection, job: JobId) -> Result<(), QueueError> {
     sqlx::query("SELECT 1 FROM export_jobs WHERE id = $1 FOR UPDATE").bind(job.0).execute(&mut *tx).await?;
     let state: Option<String> =
         sqlx::query_scalar(include_str!("../sql/settle_job.sql")).bind(job.0).fetch_optional(&mut *tx).await?;

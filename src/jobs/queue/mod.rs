@@ -19,6 +19,7 @@ use crate::error::{ErrorCode, Failure};
 
 pub use claim::{PartitionTask, PlanTask, StagedPartition, TableTask};
 pub use commit::StagedObject;
+pub(super) use commit::{fail_status, settle};
 pub use plan::{PlannedTable, TableFate};
 
 /// How leases and retries are timed and counted.
@@ -78,6 +79,9 @@ pub enum QueueError {
     /// Somebody else holds the lease now, or the work was ended.
     #[error("the lease of {0} was lost")]
     LeaseLost(Claim),
+    /// The work is still the caller's, but its job is being ended.
+    #[error("{0} is not done, because its job is being ended")]
+    Ending(Claim),
     /// The metadata database failed.
     #[error("metadata database: {0}")]
     Database(#[from] sqlx::Error),
@@ -87,6 +91,9 @@ impl From<QueueError> for Failure {
     fn from(error: QueueError) -> Self {
         match error {
             QueueError::LeaseLost(claim) => Failure::new(ErrorCode::Internal, format!("the lease of {claim} was lost")),
+            QueueError::Ending(claim) => {
+                Failure::new(ErrorCode::Cancelled, format!("{claim} was given up: the job is being ended"))
+            }
             QueueError::Database(database) => super::failure::metadata_failure(database),
         }
     }

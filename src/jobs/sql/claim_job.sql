@@ -26,7 +26,10 @@ SET state = 'PLANNING',
     lease_epoch = job.lease_epoch + 1,
     lease_until = clock_timestamp() + make_interval(secs => $2),
     attempts = attempts + 1,
-    started_at = coalesce(started_at, clock_timestamp())
+    started_at = coalesce(started_at, clock_timestamp()),
+    last_worker = $1,
+    heartbeat_at = clock_timestamp(),
+    progress_at = clock_timestamp()
 FROM next
 WHERE job.id = next.id
 RETURNING job.id, job.kind, job.tenant, job.window_start, job.window_end, job.tables, job.format, job.compression,

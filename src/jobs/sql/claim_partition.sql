@@ -4,6 +4,7 @@ WITH next AS MATERIALIZED (
     SELECT id
     FROM export_job_partitions
     WHERE state = 'PENDING' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
+      AND EXISTS (SELECT 1 FROM export_jobs AS job WHERE job.id = job_id AND job.state = 'RUNNING')
     ORDER BY fair_key, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
@@ -14,7 +15,11 @@ WITH next AS MATERIALIZED (
         lease_epoch = lease_epoch + 1,
         lease_until = clock_timestamp() + make_interval(secs => $2),
         attempts = attempts + 1,
-        started_at = coalesce(started_at, clock_timestamp())
+        started_at = coalesce(started_at, clock_timestamp()),
+        last_worker = $1,
+        heartbeat_at = clock_timestamp(),
+        progress_at = clock_timestamp(),
+        moved = 0
     FROM next
     WHERE partition.id = next.id
     RETURNING partition.*

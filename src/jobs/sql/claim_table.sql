@@ -4,6 +4,8 @@ WITH next AS MATERIALIZED (
     SELECT job_id, table_name
     FROM export_job_tables
     WHERE state = 'READY' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
+      AND (sealed_at IS NOT NULL
+           OR EXISTS (SELECT 1 FROM export_jobs AS job WHERE job.id = job_id AND job.state IN ('RUNNING', 'FINALIZING')))
     ORDER BY due_at
     LIMIT 1
     FOR UPDATE SKIP LOCKED
@@ -13,7 +15,11 @@ SET state = 'FINALIZING',
     worker = $1,
     lease_epoch = lease_epoch + 1,
     lease_until = clock_timestamp() + make_interval(secs => $2),
-    attempts = attempts + 1
+    attempts = attempts + 1,
+    last_worker = $1,
+    heartbeat_at = clock_timestamp(),
+    progress_at = clock_timestamp(),
+    moved = 0
 FROM next
 WHERE tables.job_id = next.job_id AND tables.table_name = next.table_name
 RETURNING tables.job_id, tables.table_name, tables.directory, tables.plan, tables.lease_epoch, tables.attempts

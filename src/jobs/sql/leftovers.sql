@@ -6,6 +6,7 @@ JOIN export_job_tables AS tables ON tables.job_id = partition.job_id AND tables.
 WHERE staged.removed_at IS NULL
   AND NOT (partition.state = 'RUNNING' AND partition.lease_epoch = staged.lease_epoch)
   AND (tables.state IN ('COMPLETED', 'FAILED') OR partition.staging_key IS DISTINCT FROM staged.staging_key)
-ORDER BY staged.created_at
+-- Uploads that are open go first: of a cancelled job they are to be gone within seconds.
+ORDER BY partition.state = 'COMPLETED', staged.created_at
 LIMIT $1
 FOR UPDATE OF staged SKIP LOCKED

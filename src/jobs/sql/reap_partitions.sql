@@ -13,7 +13,8 @@ SET state = 'PENDING',
     lease_until = NULL,
     lease_epoch = lease_epoch + 1,
     attempts = attempts - 1,
-    crashes = crashes + 1
+    crashes = crashes + 1,
+    reaped_at = clock_timestamp()
 FROM late
 WHERE partition.id = late.id
 RETURNING partition.id, partition.job_id, partition.table_name, partition.crashes >= $1 AS poison

@@ -13,6 +13,7 @@ pub(crate) mod platform;
 pub(crate) mod protect;
 pub(crate) mod proxy;
 pub(crate) mod python;
+pub(crate) mod queue;
 pub(crate) mod readers;
 pub(crate) mod s3;
 pub(crate) mod secured;

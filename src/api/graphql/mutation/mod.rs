@@ -65,6 +65,22 @@ impl Mutation {
         find(context, &request_id).await
     }
 
+    /// Cancels a request and answers where it is then. What waits ends at once. What runs is `In Progress` until its
+    /// workers have let go, a few seconds, and then `Cancelled`; tables that were published by then stay downloadable,
+    /// and after this answer no further one is. A request that has ended stays as it is; of an id that is not one of
+    /// the tenant's: the answer of `requestStatus`.
+    async fn cancel_request(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What `requestData` returned.")] request_id: String,
+    ) -> Result<RequestStatus> {
+        let identity = context.data::<Identity>()?;
+        let Ok(id) = request_id.parse::<JobId>() else { return Ok(RequestStatus::not_requested()) };
+        let requests = context.data::<Requests>()?;
+        let job = requests.cancel(&identity.tenant, id, &identity.subject).await.map_err(errors::of)?;
+        Ok(job.map_or_else(RequestStatus::not_requested, RequestStatus::of))
+    }
+
     /// Ends the links to this service that were handed out for a request, at once and for everybody; for
     /// administrators. Doing it again does no harm. Whoever may see the request may ask for new links afterwards.
     async fn revoke_links(

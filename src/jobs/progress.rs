@@ -1,0 +1,32 @@
+//! What a piece of work has moved so far: how it is seen that an attempt is alive but does not go on.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Counts what one attempt moves. Counts only grow; they are read by the heartbeat and by the watchdog.
+#[derive(Debug, Default)]
+pub struct Progress {
+    rows: AtomicI64,
+    stored: AtomicI64,
+}
+
+impl Progress {
+    /// The counter of rows read, for the stage that reads.
+    pub fn row_counter(&self) -> &AtomicI64 {
+        &self.rows
+    }
+
+    /// Notes something that the object store has done: its bytes, or 1 for what has none.
+    pub fn stored(&self, amount: u64) {
+        self.stored.fetch_add(i64::try_from(amount.max(1)).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// Rows read.
+    pub fn rows(&self) -> i64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// A number that differs whenever anything has moved: rows read and bytes stored together.
+    pub fn moved(&self) -> i64 {
+        self.rows().wrapping_add(self.stored.load(Ordering::Relaxed))
+    }
+}

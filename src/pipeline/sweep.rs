@@ -1,0 +1,55 @@
+//! What every worker does beside its work: takes back what lost workers held, ends what is to end, and removes what
+//! dead attempts have left. Whichever replica comes first does it.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::jobs::{Leftover, Queue, QueueError, Unpublished};
+use crate::storage::{ObjectKey, ObjectStore, UploadId};
+
+/// One round.
+pub(super) async fn sweep(queue: &Queue, store: &Arc<dyn ObjectStore>) -> Result<(), QueueError> {
+    queue.reap().await?;
+    queue.end_jobs().await?;
+    clear(queue, store).await
+}
+
+/// Removes what is recorded as left, as long as there is any.
+pub(super) async fn clear(queue: &Queue, store: &Arc<dyn ObjectStore>) -> Result<(), QueueError> {
+    while queue.clear_leftovers(leftover_remover(store)).await? > 0 {}
+    while queue.clear_unpublished(unpublished_remover(store)).await? > 0 {}
+    Ok(())
+}
+
+fn leftover_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Leftover) -> BoxFuture<'static, bool> + use<> {
+    let store = Arc::clone(store);
+    move |left| {
+        let store = Arc::clone(&store);
+        Box::pin(async move {
+            let Ok(key) = ObjectKey::new(left.staging_key) else { return true };
+            if let Some(id) = left.upload_id
+                && store.abort_multipart(&key, &UploadId(id)).await.is_err()
+            {
+                return false;
+            }
+            store.delete(&key).await.is_ok()
+        })
+    }
+}
+
+fn unpublished_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Unpublished) -> BoxFuture<'static, bool> + use<> {
+    let store = Arc::clone(store);
+    move |left| {
+        let store = Arc::clone(&store);
+        Box::pin(async move {
+            for key in left.keys {
+                let Ok(key) = ObjectKey::new(key) else { continue };
+                if store.delete(&key).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        })
+    }
+}

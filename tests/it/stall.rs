@@ -1,0 +1,69 @@
+//! Work that is alive and does not go on: its own worker ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_exporter::jobs::{JobState, TableState};
+use data_exporter::pipeline::PipelineSettings;
+use data_exporter::warehouse::postgres::PostgresOptions;
+
+use crate::support::inprocess::{Running, Troubled};
+use crate::support::platform::Platform;
+use crate::support::s3;
+
+fn impatient() -> PipelineSettings {
+    PipelineSettings {
+        stall: Duration::from_secs(2),
+        first_row_timeout: Duration::from_secs(2),
+        ..PipelineSettings::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_that_falls_silent_is_ended_and_tried_again() {
+    for (times, state) in [(1, JobState::Completed), (usize::MAX, JobState::Failed)] {
+        let platform = Platform::sample("silent_scan", 8_000).await;
+        let mut warehouse = Troubled::new(&platform, PostgresOptions::default());
+        warehouse.silent = Some(("way".parse().unwrap(), times));
+        let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+        let worker = Running::with_settings(&platform, Arc::new(warehouse), store, impatient());
+        let view = worker.finished(worker.request(&["vms", "way"]).await).await;
+        assert_eq!(view.state, state, "{:?}", view.error);
+        let way = &view.tables[1];
+        let (attempts, crashes): (i32, i32) =
+            sqlx::query_as("SELECT max(attempts), max(crashes) FROM export_job_partitions WHERE table_name = 'way'")
+                .fetch_one(&platform.metadata)
+                .await
+                .unwrap();
+        if state == JobState::Failed {
+            let error = way.error.as_ref().unwrap();
+            assert_eq!((error.code.as_str(), error.retryable()), ("NO_PROGRESS", true));
+            assert!(error.message.contains("EXPORTER_STALL_SECONDS"), "{}", error.message);
+            assert_eq!((attempts, crashes), (3, 0), "each counts as an attempt, none as a crash");
+            assert_eq!(view.tables[0].state, TableState::Completed, "the other table goes on");
+        } else {
+            assert_eq!((attempts, crashes), (2, 0));
+            assert_eq!(way.state, TableState::Completed);
+        }
+        worker.stop().await;
+    }
+}
+
+/// A store so slow that nearly all time passes in it moves something all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_slow_but_moves_is_left_alone() {
+    let platform = Platform::sample("slow_store", 8_000).await;
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+    let worker = Running::with_settings(&platform, warehouse, store, impatient());
+    let delay = data_exporter::local::s3::Fault::Delay(Duration::from_millis(900));
+    platform.s3.faults().often(None, 100, delay);
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    let attempts: i32 = sqlx::query_scalar("SELECT max(attempts) FROM export_job_partitions")
+        .fetch_one(&platform.metadata)
+        .await
+        .unwrap();
+    assert_eq!(attempts, 1);
+    worker.stop().await;
+}
