@@ -102,6 +102,10 @@ codes! {
     ManifestConflict = "MANIFEST_CONFLICT", retryable: false;
     /// Nothing of the attempt moved for too long.
     NoProgress = "NO_PROGRESS", retryable: true;
+    /// An administrator has ended the request because nothing of it moved.
+    Stalled = "STALLED", retryable: true;
+    /// The request cannot be cleared: it moves, waits or has ended.
+    NotStalled = "NOT_STALLED", retryable: false;
     /// Several workers died while they worked on this partition.
     PoisonPartition = "POISON_PARTITION", retryable: false;
     /// The export was cancelled.

@@ -17,4 +17,5 @@ pub mod rules;
 pub mod startup;
 pub mod storage;
 pub mod telemetry;
+pub mod upkeep;
 pub mod warehouse;

@@ -20,14 +20,16 @@ use crate::config::{AuthKind, ForwardedKind, LinksKind, Settings};
 use crate::error::{ErrorCode, Failure};
 use crate::explain::Explainer;
 use crate::identity::{AuditLog, KeyStore};
-use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests};
+use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests, ToRetain};
 use crate::links::LinkBook;
 use crate::local::LocalEnvironment;
 use crate::local::environment::LocalNeeds;
-use crate::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
+use crate::pipeline::{Layout, Pipeline, PipelineSettings, Retained, Worker, retain};
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
+use crate::upkeep::StuckRequests;
+use crate::upkeep::doctor::{self, Finding};
 use crate::warehouse::Warehouse;
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 
@@ -96,8 +98,7 @@ pub async fn connect_metadata(url: &SecretString) -> Result<(PgPool, PgConnectOp
 /// # Errors
 /// `SETTINGS_INVALID` when it is not set or not up to date, `METADATA_UNAVAILABLE`.
 pub async fn metadata(settings: &Settings) -> Result<PgPool, Failure> {
-    let missing = || Failure::new(ErrorCode::SettingsInvalid, "DATABASE_URL is not set");
-    let (pool, _) = connect_metadata(settings.database_url.as_ref().ok_or_else(missing)?).await?;
+    let (pool, _) = connect_metadata(settings.database_url.as_ref().ok_or_else(|| missing("DATABASE_URL"))?).await?;
     check_migrated(&pool).await?;
     Ok(pool)
 }
@@ -174,7 +175,7 @@ impl Services {
         let environment = if local { Some(start_local(&mut settings).await?) } else { None };
         match Self::connect(&settings, environment.as_ref()).await {
             Ok((store, pool, database)) => Ok(Self {
-                requests: Requests::new(pool.clone()),
+                requests: requests(&settings, pool.clone()),
                 rules: RuleStore::new(pool.clone()),
                 settings,
                 store,
@@ -195,7 +196,6 @@ impl Services {
         settings: &Settings,
         local: Option<&LocalEnvironment>,
     ) -> Result<(Arc<dyn ObjectStore>, PgPool, PgConnectOptions), Failure> {
-        let missing = |what: &str| Failure::new(ErrorCode::SettingsInvalid, format!("{what} is not set"));
         let url = settings.database_url.as_ref().ok_or_else(|| missing("DATABASE_URL"))?;
         let (pool, database) = connect_metadata(url).await?;
         if local.is_some() {
@@ -203,16 +203,10 @@ impl Services {
         } else {
             check_migrated(&pool).await?;
         }
-        let s3 = match (local.and_then(LocalEnvironment::s3_settings), &settings.bucket) {
-            (Some(ours), _) => ours,
-            (None, Some(bucket)) => S3Settings {
-                path_style: settings.s3_path_style,
-                public_endpoint: settings.s3_public_endpoint.clone(),
-                ..S3Settings::new(bucket)
-            },
-            (None, None) => return Err(missing("EXPORTER_BUCKET")),
+        let store = match local.and_then(LocalEnvironment::s3_settings) {
+            Some(ours) => S3Store::connect(ours).await?,
+            None => store(settings).await?,
         };
-        let store = S3Store::connect(s3).await?;
         match store.check().await.map_err(Failure::from) {
             Ok(()) => {}
             // What will not pass by itself is said now, not when the first request fails.
@@ -227,18 +221,7 @@ impl Services {
     /// A worker of this process.
     pub async fn worker(&self, only: Option<crate::jobs::JobId>) -> Result<Worker, Failure> {
         let settings = &self.settings;
-        let url = settings
-            .warehouse_url
-            .clone()
-            .ok_or_else(|| Failure::new(ErrorCode::SettingsInvalid, "EXPORTER_WAREHOUSE_URL is not set"))?;
-        let warehouse = PostgresWarehouse::new(
-            url,
-            PostgresOptions {
-                max_connections: u32::try_from(settings.max_concurrent_partitions).unwrap_or(u32::MAX),
-                statement_timeout: settings.statement_timeout,
-                ..PostgresOptions::default()
-            },
-        )?;
+        let warehouse = warehouse(settings)?;
         match warehouse.check().await.map_err(Failure::from) {
             Ok(()) => {}
             Err(failure) if !failure.code.retryable() => return Err(failure),
@@ -250,6 +233,7 @@ impl Services {
             max_attempts: settings.max_attempts,
             max_crashes: settings.max_crashes,
             max_active_jobs: settings.max_active_jobs_per_tenant,
+            max_warehouse_connections: settings.max_warehouse_connections,
             ..QueueSettings::default()
         };
         let mut queue = Queue::new(self.pool.clone(), queue_settings);
@@ -272,10 +256,28 @@ impl Services {
                 formula_guard: settings.csv_formula_guard,
                 first_row_timeout: settings.first_row_timeout,
                 stall: settings.stall,
+                keep: settings.retention,
                 ..PipelineSettings::default()
             },
         };
         Ok(Worker::new(pipeline, heartbeat))
+    }
+
+    /// What retention would do now.
+    ///
+    /// # Errors
+    /// `METADATA_UNAVAILABLE`.
+    pub async fn to_retain(&self) -> Result<Vec<ToRetain>, Failure> {
+        self.requests.to_retain(self.settings.retention).await
+    }
+
+    /// Does now what retention does every now and then in each worker.
+    ///
+    /// # Errors
+    /// `METADATA_UNAVAILABLE`.
+    pub async fn retain(&self, stop: &CancellationToken) -> Result<Retained, Failure> {
+        let queue = Queue::new(self.pool.clone(), QueueSettings::default());
+        Ok(retain(&queue, self.store.as_ref(), self.settings.retention, stop).await?)
     }
 
     fn authenticator(&self) -> Result<Authenticator, Failure> {
@@ -294,8 +296,10 @@ impl Services {
             links: LinkSettings {
                 redirect_to: (self.settings.links == LinksKind::Redirect).then(ours),
                 ttl: self.settings.link_ttl,
+                retention: self.settings.retention,
             },
             link_book: LinkBook::new(self.pool.clone()),
+            stuck: StuckRequests::new(self.pool.clone(), self.settings.stall),
             audit: AuditLog::new(self.pool.clone()),
             rules: self.rules.clone(),
             explainer: explainer(
@@ -375,6 +379,73 @@ impl Services {
             local.stop().await;
         }
     }
+}
+
+fn requests(settings: &Settings, pool: PgPool) -> Requests {
+    let requests = Requests::new(pool);
+    if settings.join_running { requests.joining(settings.stall) } else { requests }
+}
+
+/// Asks every part that the settings name how it is, each although another does not answer. Changes nothing but an object
+/// of its own, which it removes.
+pub async fn diagnose(settings: &Settings) -> Vec<Finding> {
+    let mut findings = vec![Finding::ok("settings", "they can be read")];
+    findings.extend(diagnose_database(settings).await);
+    match warehouse(settings) {
+        Ok(warehouse) => findings.extend(doctor::warehouse(&warehouse).await),
+        Err(failure) => findings.push(Finding::of("warehouse", &failure)),
+    }
+    match store(settings).await {
+        Ok(store) => findings.extend(doctor::bucket(&store, &settings.env).await),
+        Err(failure) => findings.push(Finding::of("bucket", &failure)),
+    }
+    findings.push(Finding::ok("notifications", "not configured; what there is to tell is in the log"));
+    findings
+}
+
+async fn diagnose_database(settings: &Settings) -> Vec<Finding> {
+    let Some(url) = &settings.database_url else { return vec![Finding::of("database", &missing("DATABASE_URL"))] };
+    let (pool, _) = match connect_metadata(url).await {
+        Ok(connected) => connected,
+        Err(failure) => return vec![Finding::of("database", &failure)],
+    };
+    let mut findings = vec![Finding::ok("database", "it answers"), doctor::clock(&pool).await];
+    match check_migrated(&pool).await {
+        Ok(()) => {
+            findings.push(Finding::ok("migrations", "it is up to date"));
+            let slots = settings.max_active_jobs_per_tenant;
+            findings.extend(doctor::work(&pool, slots, settings.stall).await);
+        }
+        Err(failure) => findings.push(Finding::of("migrations", &failure)),
+    }
+    pool.close().await;
+    findings
+}
+
+fn missing(what: &str) -> Failure {
+    Failure::new(ErrorCode::SettingsInvalid, format!("{what} is not set"))
+}
+
+/// The warehouse of the settings; nothing is connected yet.
+fn warehouse(settings: &Settings) -> Result<PostgresWarehouse, Failure> {
+    let url = settings.warehouse_url.clone().ok_or_else(|| missing("EXPORTER_WAREHOUSE_URL"))?;
+    let options = PostgresOptions {
+        max_connections: u32::try_from(settings.max_concurrent_partitions).unwrap_or(u32::MAX),
+        statement_timeout: settings.statement_timeout,
+        ..PostgresOptions::default()
+    };
+    Ok(PostgresWarehouse::new(url, options)?)
+}
+
+/// The bucket of the settings.
+async fn store(settings: &Settings) -> Result<S3Store, Failure> {
+    let bucket = settings.bucket.as_ref().ok_or_else(|| missing("EXPORTER_BUCKET"))?;
+    Ok(S3Store::connect(S3Settings {
+        path_style: settings.s3_path_style,
+        public_endpoint: settings.s3_public_endpoint.clone(),
+        ..S3Settings::new(bucket)
+    })
+    .await?)
 }
 
 /// Listens where the settings say.

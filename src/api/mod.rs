@@ -37,6 +37,7 @@ use crate::jobs::Requests;
 use crate::links::LinkBook;
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
+use crate::upkeep::StuckRequests;
 
 /// How download links are made.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ pub struct LinkSettings {
     pub redirect_to: Option<String>,
     /// How long a link is to work; it works shorter when the credentials that sign it end earlier.
     pub ttl: Duration,
+    /// After how long the files of a request on demand are deleted; no link is to work longer.
+    pub retention: Duration,
 }
 
 /// Everything that the endpoint needs, chosen where the process is wired.
@@ -56,6 +59,8 @@ pub struct ApiContext {
     pub store: Arc<dyn ObjectStore>,
     /// How links are made.
     pub links: LinkSettings,
+    /// Requests that are stuck.
+    pub stuck: StuckRequests,
     /// What administrators did.
     pub audit: AuditLog,
     /// What may leave.

@@ -3,10 +3,13 @@
 
 mod classification;
 mod demo;
+mod doctor;
 mod export;
 mod key;
 mod output;
+mod retention;
 mod serve;
+mod stalled;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +55,13 @@ enum Command {
     /// Makes, lists and revokes the keys of the API.
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Shows requests that are stuck, and clears them.
+    #[command(subcommand)]
+    Stalled(stalled::StalledCommand),
+    /// Deletes the files of requests on demand that are older than EXPORTER_RETENTION_DAYS, as workers do by themselves.
+    Retention(retention::RetentionArgs),
+    /// Checks every part of an installation and says what to do.
+    Doctor,
     /// Prints the GraphQL schema.
     Schema,
 }
@@ -88,6 +98,9 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Export(args) => export::run(&source, &args, cli.json).await,
         Command::Classification(command) => classification::run(&source, &command, cli.json).await,
         Command::Key(command) => key::run(&source, &command, cli.json).await,
+        Command::Stalled(command) => stalled::run(&source, &command, cli.json).await,
+        Command::Retention(args) => retention::run(&source, &args, cli.json).await,
+        Command::Doctor => doctor::run(&source, cli.json).await,
         Command::Schema => {
             output::line(crate::api::sdl().trim_end());
             Ok(ExitCode::SUCCESS)

@@ -101,6 +101,10 @@ pub struct Settings {
     pub max_concurrent_partitions: usize,
     /// `EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT`.
     pub max_active_jobs_per_tenant: i32,
+    /// `EXPORTER_MAX_WAREHOUSE_CONNECTIONS`: partitions that all replicas together read at once; 0 for any number.
+    pub max_warehouse_connections: i32,
+    /// `EXPORTER_JOIN_RUNNING`: whether a request may join an identical one that runs.
+    pub join_running: bool,
     /// `EXPORTER_MAX_ATTEMPTS`.
     pub max_attempts: i32,
     /// `EXPORTER_MAX_CRASHES`.
@@ -129,6 +133,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// `EXPORTER_FIRST_ROW_TIMEOUT_SECONDS`.
     pub first_row_timeout: Duration,
+    /// `EXPORTER_RETENTION_DAYS`: how long files of requests on demand are kept.
+    pub retention: Duration,
     /// `EXPORTER_STALL_SECONDS`: how long nothing of an attempt or a request may move.
     pub stall: Duration,
     /// `EXPORTER_DATA_DIR`.
@@ -175,6 +181,8 @@ impl Settings {
             introspection: read.parsed("EXPORTER_INTROSPECTION", needs.local, parse_bool),
             max_concurrent_partitions: read.number("EXPORTER_MAX_CONCURRENT_PARTITIONS", cores.min(2), 1..=64),
             max_active_jobs_per_tenant: read.number("EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT", 3, 1..=1_000),
+            max_warehouse_connections: read.number("EXPORTER_MAX_WAREHOUSE_CONNECTIONS", 0, 0..=10_000),
+            join_running: read.parsed("EXPORTER_JOIN_RUNNING", false, parse_bool),
             max_attempts: read.number("EXPORTER_MAX_ATTEMPTS", 3, 1..=100),
             max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),
             partition_target_bytes: read.number("EXPORTER_PARTITION_TARGET_BYTES", 256 << 20, (1 << 20)..=(64 << 30)),
@@ -193,6 +201,7 @@ impl Settings {
             s3_public_endpoint: read.optional("EXPORTER_S3_PUBLIC_ENDPOINT", parse_http_url),
             statement_timeout: Duration::from_secs(read.number("EXPORTER_STATEMENT_TIMEOUT_SECONDS", 60, 1..=86_400)),
             first_row_timeout: Duration::from_secs(read.number("EXPORTER_FIRST_ROW_TIMEOUT_SECONDS", 300, 1..=86_400)),
+            retention: Duration::from_secs(86_400 * read.number("EXPORTER_RETENTION_DAYS", 7, 1..=36_500)),
             stall: Duration::from_secs(read.number("EXPORTER_STALL_SECONDS", 300, 5..=86_400)),
             data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
             log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),

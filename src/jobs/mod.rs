@@ -15,6 +15,9 @@ pub mod queue;
 mod range;
 mod report;
 pub mod requests;
+mod retention;
+pub mod stalled;
+mod submission;
 mod sweep;
 mod view;
 
@@ -31,4 +34,6 @@ pub use queue::{
 };
 pub use report::FileReport;
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
+pub use retention::{ToPurge, ToRetain};
+pub use stalled::{Clearing, StalledJob};
 pub use sweep::{Leftover, Unpublished};

@@ -2,23 +2,22 @@
 //! warehouse, so a slow warehouse never slows an answer.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use classification::TableName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::failure::metadata_failure;
 use super::format::{Compression, ExportFormat, FileChoice};
 use super::model::{JobId, JobKind, JobView, TableExportStatus, Tenant, Window};
 use super::range::window_of;
+use super::submission::{Submission, submitted_before};
 use super::view::{JobRow, TableRow};
 use crate::error::{ErrorCode, Failure};
-
-/// How many requests of one tenant may wait for a slot.
-const MOST_WAITING: i64 = 100;
 
 /// A request as it was made.
 #[derive(Debug, Clone)]
@@ -80,6 +79,7 @@ pub struct ExportableTable {
 #[derive(Debug, Clone)]
 pub struct Requests {
     pool: PgPool,
+    joining: Option<Duration>,
 }
 
 /// What makes two submissions under one idempotency key the same: everything the requester chose.
@@ -95,7 +95,18 @@ struct Body<'a> {
 impl Requests {
     /// Over the metadata database.
     pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+        Self { pool, joining: None }
+    }
+
+    /// Lets a request join an identical one of its tenant that waits or is worked on under the same rules; one of which
+    /// nothing has moved for `stall` is not joined.
+    pub fn joining(mut self, stall: Duration) -> Self {
+        self.joining = Some(stall);
+        self
+    }
+
+    pub(in crate::jobs) fn joins(&self) -> Option<Duration> {
+        self.joining
     }
 
     pub(in crate::jobs) fn pool(&self) -> &PgPool {
@@ -103,7 +114,7 @@ impl Requests {
     }
 
     /// Validates a request and queues it. Returns the new job's id, or that of the job which the same tenant
-    /// submitted before with the same idempotency key and the same arguments.
+    /// submitted before with the same idempotency key and the same arguments, or that this one has joined.
     ///
     /// # Errors
     /// `BAD_REQUEST`, `RANGE_INVALID`, `RANGE_TOO_LONG`, `RANGE_IN_FUTURE`, `TABLE_NOT_OFFERED`, `TABLE_WITHOUT_TIME`, `NO_TABLES`,
@@ -126,53 +137,16 @@ impl Requests {
             compression: request.files.compression.map(Compression::as_str),
         };
         let body_hash = Sha256::digest(serde_json::to_vec(&body).expect("a body of plain values serialises")).to_vec();
-        if let Some(known) = self.submitted_before(request, &body_hash).await? {
+        let mut connection = self.pool.acquire().await.map_err(metadata_failure)?;
+        if let Some(known) = submitted_before(&mut connection, request, &body_hash).await? {
             return Ok(known);
         }
 
-        let window = self.window(request.start, request.end).await?;
-        self.check_offered(&request.tenant, tables.as_ref()).await?;
-        let waiting: i64 = sqlx::query_scalar(include_str!("sql/waiting_requests.sql"))
-            .bind(request.tenant.as_str())
-            .bind(MOST_WAITING)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(metadata_failure)?;
-        if waiting >= MOST_WAITING {
-            return Err(Failure::new(
-                ErrorCode::TooManyRequests,
-                format!(
-                    "{MOST_WAITING} requests of tenant '{}' are waiting already; try again when some have ended",
-                    request.tenant.as_str()
-                ),
-            ));
-        }
-
-        let id = JobId::new();
-        let inserted: Option<Uuid> = sqlx::query_scalar(include_str!("sql/submit.sql"))
-            .bind(id.0)
-            .bind(request.tenant.as_str())
-            .bind(&request.requested_by)
-            .bind(window.start)
-            .bind(window.end)
-            .bind(&body.tables)
-            .bind(body.format)
-            .bind(body.compression)
-            .bind(&request.idempotency_key)
-            .bind(&body_hash)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(metadata_failure)?;
-        if inserted.is_some() {
-            return Ok(id);
-        }
-        // Somebody submitted the same key between our look and our insert; theirs is committed and visible now.
-        self.submitted_before(request, &body_hash).await?.ok_or_else(|| {
-            Failure::new(
-                ErrorCode::MetadataUnavailable,
-                "a request with this idempotency key is being removed; try again",
-            )
-        })
+        let window = window(&mut connection, request.start, request.end).await?;
+        check_offered(&mut connection, &request.tenant, tables.as_ref()).await?;
+        drop(connection);
+        let submission = Submission { request, window, tables: body.tables, body_hash };
+        self.insert_or_join(&submission).await
     }
 
     /// A table and a range as [`Requests::submit`] would take them from this tenant.
@@ -188,73 +162,11 @@ impl Requests {
         end: i64,
     ) -> Result<(TableName, Window), Failure> {
         let named = named_tables(&[table.to_owned()])?;
-        let window = self.window(start, end).await?;
-        self.check_offered(tenant, Some(&named)).await?;
+        let mut connection = self.pool.acquire().await.map_err(metadata_failure)?;
+        let window = window(&mut connection, start, end).await?;
+        check_offered(&mut connection, tenant, Some(&named)).await?;
         let table = named.into_iter().next();
         Ok((table.ok_or_else(|| Failure::new(ErrorCode::Internal, "a named table has no name"))?, window))
-    }
-
-    /// The range of a request, by the database's clock.
-    async fn window(&self, start: i64, end: i64) -> Result<Window, Failure> {
-        let now: DateTime<Utc> =
-            sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(&self.pool).await.map_err(metadata_failure)?;
-        window_of(start, end, now)
-    }
-
-    async fn submitted_before(&self, request: &NewRequest, body_hash: &[u8]) -> Result<Option<JobId>, Failure> {
-        let Some(key) = &request.idempotency_key else { return Ok(None) };
-        let known: Option<(Uuid, Vec<u8>)> =
-            sqlx::query_as("SELECT id, body_hash FROM export_jobs WHERE tenant = $1 AND idempotency_key = $2")
-                .bind(request.tenant.as_str())
-                .bind(key)
-                .fetch_optional(&self.pool)
-                .await
-                .map_err(metadata_failure)?;
-        match known {
-            Some((_, hash)) if hash != body_hash => Err(Failure::new(
-                ErrorCode::IdempotencyKeyReused,
-                "this idempotencyKey was used before with other arguments; choose a new one",
-            )),
-            known => Ok(known.map(|(id, _)| JobId(id))),
-        }
-    }
-
-    /// Every named table must be offered to this tenant and have a time column; without names, at least one such table must exist.
-    async fn check_offered(&self, tenant: &Tenant, named: Option<&BTreeSet<TableName>>) -> Result<(), Failure> {
-        let offered: Vec<(String, bool)> = sqlx::query_as(include_str!("sql/offered_tables.sql"))
-            .bind(tenant.as_str())
-            .bind(Tenant::DEFAULT)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(metadata_failure)?;
-        let offered: HashMap<TableName, bool> =
-            offered.into_iter().filter_map(|(table, has_time)| Some((table.parse().ok()?, has_time))).collect();
-        let Some(named) = named else {
-            return if offered.values().any(|has_time| *has_time) {
-                Ok(())
-            } else {
-                Err(Failure::new(
-                    ErrorCode::NoTables,
-                    "no table with a time column is enabled for on-demand export by this tenant; see `data-exporter classification apply`",
-                ))
-            };
-        };
-        let mut missing: Vec<String> =
-            named.iter().filter(|t| !offered.contains_key(t)).map(|t| format!("'{t}'")).collect();
-        if !missing.is_empty() {
-            missing.sort();
-            return Err(Failure::new(
-                ErrorCode::TableNotOffered,
-                format!("not offered for on-demand export: {}; query exportTables lists what is", missing.join(", ")),
-            ));
-        }
-        if let Some(timeless) = named.iter().find(|table| offered.get(table) == Some(&false)) {
-            return Err(Failure::new(
-                ErrorCode::TableWithoutTime,
-                format!("table '{timeless}' has no time column, so no time range can be cut from it; leave it out"),
-            ));
-        }
-        Ok(())
     }
 
     /// The enabled tables that this tenant may export, by name.
@@ -359,6 +271,55 @@ impl Requests {
             })
             .collect()
     }
+}
+
+/// The range of a request, by the database's clock.
+async fn window(connection: &mut PgConnection, start: i64, end: i64) -> Result<Window, Failure> {
+    let now: DateTime<Utc> =
+        sqlx::query_scalar("SELECT clock_timestamp()").fetch_one(connection).await.map_err(metadata_failure)?;
+    window_of(start, end, now)
+}
+
+/// Every named table must be offered to this tenant and have a time column; without names, at least one such table must exist.
+pub(super) async fn check_offered(
+    connection: &mut PgConnection,
+    tenant: &Tenant,
+    named: Option<&BTreeSet<TableName>>,
+) -> Result<(), Failure> {
+    let offered: Vec<(String, bool)> = sqlx::query_as(include_str!("sql/offered_tables.sql"))
+        .bind(tenant.as_str())
+        .bind(Tenant::DEFAULT)
+        .fetch_all(connection)
+        .await
+        .map_err(metadata_failure)?;
+    let offered: HashMap<TableName, bool> =
+        offered.into_iter().filter_map(|(table, has_time)| Some((table.parse().ok()?, has_time))).collect();
+    let Some(named) = named else {
+        return if offered.values().any(|has_time| *has_time) {
+            Ok(())
+        } else {
+            Err(Failure::new(
+                ErrorCode::NoTables,
+                "no table with a time column is enabled for on-demand export by this tenant; see `data-exporter classification apply`",
+            ))
+        };
+    };
+    let mut missing: Vec<String> =
+        named.iter().filter(|t| !offered.contains_key(t)).map(|t| format!("'{t}'")).collect();
+    if !missing.is_empty() {
+        missing.sort();
+        return Err(Failure::new(
+            ErrorCode::TableNotOffered,
+            format!("not offered for on-demand export: {}; query exportTables lists what is", missing.join(", ")),
+        ));
+    }
+    if let Some(timeless) = named.iter().find(|table| offered.get(table) == Some(&false)) {
+        return Err(Failure::new(
+            ErrorCode::TableWithoutTime,
+            format!("table '{timeless}' has no time column, so no time range can be cut from it; leave it out"),
+        ));
+    }
+    Ok(())
 }
 
 /// The tables of a request, each once.

@@ -14,6 +14,7 @@ mod layout;
 mod plan;
 pub mod protect;
 mod publish;
+mod retention;
 mod sweep;
 mod upload;
 mod watch;
@@ -33,6 +34,7 @@ use crate::warehouse::Warehouse;
 pub use layout::Layout;
 pub use plan::TablePlan;
 pub use publish::{Manifest, ManifestEntry};
+pub use retention::{Retained, retain};
 pub use worker::{Worker, run_job};
 
 /// What every stage works with.
@@ -70,6 +72,8 @@ pub struct PipelineSettings {
     pub formula_guard: bool,
     /// How long an attempt may go without progress.
     pub stall: Duration,
+    /// How long files of jobs on demand are kept.
+    pub keep: Duration,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
 }
@@ -83,6 +87,7 @@ impl Default for PipelineSettings {
             gate_sample: 1.0,
             formula_guard: true,
             stall: Duration::from_secs(300),
+            keep: Duration::from_secs(7 * 86_400),
             retry_pause: Duration::from_secs(1),
         }
     }

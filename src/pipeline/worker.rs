@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::extract::extract;
 use super::plan::plan;
 use super::publish::publish;
+use super::retention::retain;
 use super::sweep::{clear, sweep};
 use super::watch::{Watched, no_progress};
 use super::{Pipeline, Stopped};
@@ -25,6 +26,8 @@ const IDLE: Duration = Duration::from_millis(300);
 /// How many times longer than any other work a plan may take: its questions have time-outs of their own, and how far it
 /// has come is not counted.
 const PLANNING: u32 = 4;
+/// How often it is looked for what has expired.
+const RETENTION: Duration = Duration::from_secs(60);
 /// How long it waits after the database failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -55,6 +58,11 @@ impl Worker {
         loops.spawn(async move { repeat(&publishing, || worker.publish_one(&publishing)).await });
         let (worker, sweeping) = (self.clone(), stop.clone());
         loops.spawn(async move { worker.sweep_for_ever(&sweeping).await });
+        // A process that works one job alone leaves other jobs alone.
+        if self.pipeline.queue.works_all() {
+            let (worker, retaining) = (self.clone(), stop.clone());
+            loops.spawn(async move { worker.retain_for_ever(&retaining).await });
+        }
         while let Some(ended) = loops.join_next().await {
             if ended.is_err() {
                 tracing::error!("a loop of the worker ended unexpectedly; the process stops working");
@@ -175,6 +183,22 @@ impl Worker {
                 }
             }
             pause(stop, queue.settings().sweep).await;
+        }
+    }
+
+    async fn retain_for_ever(&self, stop: &CancellationToken) {
+        let Pipeline { queue, store, settings, .. } = &*self.pipeline;
+        while !stop.is_cancelled() {
+            match retain(queue, store.as_ref(), settings.keep, stop).await {
+                Ok(done) if done.jobs > 0 => {
+                    tracing::info!(jobs = done.jobs, objects = done.objects, "deleted what has expired");
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(code = %Failure::from(error).code, "cannot delete what has expired; trying again")
+                }
+            }
+            pause(stop, RETENTION.mul_f64(rand::random_range(0.8..1.2))).await;
         }
     }
 

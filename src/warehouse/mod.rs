@@ -246,11 +246,29 @@ pub trait BatchStream: Send {
     async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError>;
 }
 
+/// How a warehouse and the role that asks it are set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// Its kind and version.
+    pub version: String,
+    /// How far it is behind the server that it follows; `None` if it follows none.
+    pub lag: Option<Duration>,
+    /// Whether the role may do everything.
+    pub superuser: bool,
+    /// Tables that the role may write to.
+    pub writable_tables: i64,
+}
+
 /// A source of tables.
 #[async_trait]
 pub trait Warehouse: Send + Sync + fmt::Debug {
     /// Whether it answers and these credentials reach it.
     async fn check(&self) -> Result<(), WarehouseError>;
+
+    /// How it is set up, for a diagnosis; `None` where that cannot be asked.
+    async fn health(&self) -> Result<Option<Health>, WarehouseError> {
+        Ok(None)
+    }
 
     /// The tables of these names as they are now; those that do not exist are not in the answer.
     async fn catalog(&self, tables: &[TableName]) -> Result<Vec<TableShape>, WarehouseError>;

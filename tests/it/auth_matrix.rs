@@ -167,6 +167,7 @@ const WITHOUT_ID: &[(&str, &str)] = &[
         "Query.tableExportJobStatuses",
         "{ tableExportJobStatuses(first: 100) { edges { node { requestId table manifestUrl } } } }",
     ),
+    ("Query.stalledRequests", "{ stalledRequests { requestId tables } }"),
     ("Query.auditLog", "{ auditLog { edges { node { target after } } } }"),
     ("Mutation.requestData", ""),
     // Another tenant's are told apart in classification_rules.

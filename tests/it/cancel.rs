@@ -169,6 +169,7 @@ async fn against_completion_one_of_both_wins() {
         plan(&queue, &[("way", 1)]).await;
         let partition = queue.claim_partition().await.unwrap().unwrap();
         let finishing = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
             if queue.complete_partition(&partition, staged(&format!("s{round}"))).await.is_err() {
                 return queue.abandon(&Claim::Partition(partition.id, partition.epoch)).await.unwrap();
             }
@@ -180,7 +181,7 @@ async fn against_completion_one_of_both_wins() {
             }
         };
         let cancelling = async {
-            tokio::time::sleep(Duration::from_micros(round * 250)).await;
+            tokio::time::sleep(Duration::from_millis(round * 2)).await;
             cancel(&pool, job).await
         };
         let (_, answered) = tokio::join!(finishing, cancelling);

@@ -62,6 +62,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "startup",
             "storage",
             "telemetry",
+            "upkeep",
         ],
     ),
     (
@@ -77,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "pipeline",
             "rules",
             "storage",
+            "upkeep",
             "warehouse",
         ],
     ),
@@ -84,7 +86,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("config", &[]),
     ("error", &[]),
-    ("api", &["explain", "identity", "jobs", "links", "rules", "storage"]),
+    ("api", &["explain", "identity", "jobs", "links", "rules", "storage", "upkeep"]),
+    ("upkeep", &["config", "identity", "jobs", "storage", "warehouse"]),
     ("identity", &["jobs"]),
     ("jobs", &[]),
     ("links", &["identity", "jobs"]),
@@ -130,6 +133,7 @@ fn foreign_crates_stay_in_their_rooms() {
                 "rules/",
                 "warehouse/postgres/",
                 "startup.rs",
+                "upkeep/",
                 "local/",
                 "cli/demo/compare",
             ][..],
@@ -141,8 +145,9 @@ fn foreign_crates_stay_in_their_rooms() {
         (r"\barrow::", &["pipeline/", "warehouse/", "cli/demo/compare.rs"][..]),
         (r"(?:^|[^:])\bparquet::", &["pipeline/encode/", "pipeline/gate/", "cli/demo/compare.rs"][..]),
         (r"\breqwest::", &["cli/demo/"][..]),
-        (r"\b(?:jsonwebtoken|hyper_rustls)::", &["api/auth/"][..]),
-        (r"\brustls::", &["api/auth/", "warehouse/postgres/wire/"][..]),
+        (r"\bjsonwebtoken::", &["api/auth/"][..]),
+        (r"\bhyper_rustls::", &["api/auth/", "upkeep/doctor/"][..]),
+        (r"\brustls::", &["api/auth/", "upkeep/doctor/", "warehouse/postgres/wire/"][..]),
         (r"\b(?:postgres_protocol|webpki_roots)::", &["warehouse/postgres/wire/"][..]),
         (r"\btokio_rustls::", &["warehouse/postgres/wire/", "api/auth/jwks/tests.rs"][..]),
         (r"\b(?:zstd|flate2)::", &["pipeline/encode/"][..]),
@@ -226,6 +231,23 @@ fn files_are_short_and_say_what_they_are_for() {
             let described = text.starts_with("//!") || path.ends_with("tests.rs");
             assert!(described, "{folder}/{path} does not begin with what it is for");
         }
+    }
+}
+
+/// A worker's clock an hour off changes nothing, because nothing asks it: what is due, leased, late, stalled or expired is
+/// decided by the database's, and by that of the moment, not of the transaction's begin.
+#[test]
+fn only_the_databases_clock_decides() {
+    let ours = Regex::new(r"\b(?:Utc|Local|SystemTime)::now\b").unwrap();
+    for (path, text) in files("src", "rs") {
+        let decides = ["jobs/", "pipeline/", "links/", "rules/", "identity/"].iter().any(|room| path.starts_with(room));
+        assert!(!decides || !ours.is_match(&code(&text)), "{path} asks this machine's clock");
+    }
+    let begun = Regex::new(r"(?i)(?:^|[^_a-z])now\(\)|current_timestamp|localtimestamp|transaction_timestamp").unwrap();
+    let statements = files("src", "sql").into_iter().filter(|(path, _)| !path.starts_with("local/sample/"));
+    for (path, text) in statements.chain(files("migrations", "sql")) {
+        let text: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+        assert!(!begun.is_match(&text.join("\n")), "{path} asks when the transaction began");
     }
 }
 

@@ -9,7 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::super::LinkSettings;
 use super::super::auth::Identity;
 use crate::error::Failure;
-use crate::jobs::{JobState, JobView, TableState};
+use crate::jobs::{JobKind, JobState, JobView, TableState};
 use crate::links::{HandOut, LinkBook, LinkKind, Visitor};
 use crate::storage::{ObjectKey, ObjectStore};
 
@@ -41,7 +41,8 @@ impl Links {
             .filter(|_| job.state != JobState::Expired)
             .flat_map(|table| table.files.iter().map(|file| (table.name.to_string(), file.key.clone())))
             .collect();
-        if files.is_empty() {
+        let ttl = self.life_left(job);
+        if files.is_empty() || ttl.is_zero() {
             return Ok(HandedOut { urls: BTreeMap::new(), expires_at: None });
         }
         let links = |kind, valid_for| HandOut {
@@ -55,7 +56,7 @@ impl Links {
         let mut urls: BTreeMap<String, Vec<String>> = BTreeMap::new();
         match &self.settings.redirect_to {
             None => {
-                let (signed, shortest, longest) = self.presign(&files).await?;
+                let (signed, shortest, longest) = self.presign(&files, ttl).await?;
                 for ((table, _), url) in files.iter().zip(signed) {
                     urls.entry(table.clone()).or_default().push(url);
                 }
@@ -66,7 +67,7 @@ impl Links {
                 Ok(HandedOut { urls, expires_at })
             }
             Some(public_url) => {
-                let grant = self.book.hand_out(&links(LinkKind::Redirect, self.settings.ttl), visitor).await?;
+                let grant = self.book.hand_out(&links(LinkKind::Redirect, ttl), visitor).await?;
                 for (table, key) in &files {
                     let token = self.book.token(&grant, key).await?;
                     urls.entry(table.clone()).or_default().push(format!("{public_url}/v1/files/{token}"));
@@ -76,12 +77,24 @@ impl Links {
         }
     }
 
+    /// How long a link to the job's files may work: never longer than they are kept, or it would lead to nothing.
+    fn life_left(&self, job: &JobView) -> Duration {
+        let Some(ended) = job.completed_at.filter(|_| job.kind == JobKind::OnDemand) else { return self.settings.ttl };
+        let age = (job.read_at - ended).to_std().unwrap_or_default();
+        let left = Duration::from_secs(self.settings.retention.saturating_sub(age).as_secs());
+        left.min(self.settings.ttl)
+    }
+
     /// Signed links in the order of the files, and how long the first and the last of them to end work.
-    async fn presign(&self, files: &[(String, String)]) -> Result<(Vec<String>, Duration, Duration), Failure> {
+    async fn presign(
+        &self,
+        files: &[(String, String)],
+        ttl: Duration,
+    ) -> Result<(Vec<String>, Duration, Duration), Failure> {
         let mut urls = Vec::with_capacity(files.len());
         let (mut shortest, mut longest) = (Duration::MAX, Duration::ZERO);
         for (_, key) in files {
-            let link = self.store.presign_get(&ObjectKey::new(key.as_str())?, self.settings.ttl).await?;
+            let link = self.store.presign_get(&ObjectKey::new(key.as_str())?, ttl).await?;
             (shortest, longest) = (shortest.min(link.valid_for), longest.max(link.valid_for));
             urls.push(link.url);
         }

@@ -37,6 +37,7 @@ use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::links::Visitor;
 use crate::rules::RuleStore;
+use crate::upkeep::StuckRequests;
 
 type ExporterSchema = Schema<Query, Mutation, Subscription>;
 
@@ -78,6 +79,7 @@ impl Endpoint {
             .data::<AuditLog>(context.audit.clone())
             .data::<RuleStore>(context.rules.clone())
             .data::<Explainer>(context.explainer.clone())
+            .data::<StuckRequests>(context.stuck.clone())
             .data(Hub::new(context.requests.clone()))
             .data(Links {
                 book: context.link_book.clone(),

@@ -30,9 +30,11 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     // The rules name columns that never leave and providers that are not exported: more than a requester is told.
     ("Query", "classification", Role::Admin),
     ("Query", "unclassifiedColumns", Role::Admin),
+    ("Query", "stalledRequests", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
     ("Mutation", "cancelRequest", Role::Requester),
+    ("Mutation", "clearStalledRequest", Role::Admin),
     ("Mutation", "revokeLinks", Role::Admin),
     ("Mutation", "setColumnClassification", Role::Admin),
     ("Mutation", "setSourceClassification", Role::Admin),

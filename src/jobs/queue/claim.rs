@@ -94,6 +94,9 @@ pub struct StagedPartition {
     pub report: FileReport,
 }
 
+/// How often a claim looks for another free connection at once; after that the next look does.
+const CONNECTION_TRIES: usize = 5;
+
 impl Queue {
     /// Takes a job to plan, with a slot of its tenant.
     pub async fn claim_plan(&self) -> Result<Option<PlanTask>, QueueError> {
@@ -154,12 +157,22 @@ impl Queue {
             attempts: i32,
             plan: Value,
         }
-        let row: Option<Row> = sqlx::query_as(include_str!("../sql/claim_partition.sql"))
-            .bind(self.worker)
-            .bind(self.settings.lease.as_secs_f64())
-            .bind(self.only_job.map(|job| job.0))
-            .fetch_optional(&self.pool)
-            .await?;
+        let mut tries = 0;
+        let row: Option<Row> = loop {
+            let claimed: Result<Option<Row>, sqlx::Error> = sqlx::query_as(include_str!("../sql/claim_partition.sql"))
+                .bind(self.worker)
+                .bind(self.settings.lease.as_secs_f64())
+                .bind(self.only_job.map(|job| job.0))
+                .bind(self.settings.max_warehouse_connections)
+                .fetch_optional(&self.pool)
+                .await;
+            match claimed {
+                // Another worker took the same connection in the same moment; there may be others.
+                Err(error) if is_unique_violation(&error) && tries < CONNECTION_TRIES => tries += 1,
+                Err(error) if is_unique_violation(&error) => break None,
+                other => break other?,
+            }
+        };
         row.map(|row| {
             Ok(PartitionTask {
                 id: row.id,

@@ -37,6 +37,8 @@ pub struct QueueSettings {
     pub max_crashes: i32,
     /// Active jobs of one tenant.
     pub max_active_jobs: i32,
+    /// Partitions that all replicas together read at once, each over one connection to the warehouse; 0: any number.
+    pub max_warehouse_connections: i32,
 }
 
 impl Default for QueueSettings {
@@ -48,6 +50,7 @@ impl Default for QueueSettings {
             max_attempts: 3,
             max_crashes: 3,
             max_active_jobs: 3,
+            max_warehouse_connections: 0,
         }
     }
 }
@@ -127,6 +130,11 @@ impl Queue {
     pub fn only(mut self, job: JobId) -> Self {
         self.only_job = Some(job);
         self
+    }
+
+    /// Whether work of every job is claimed.
+    pub fn works_all(&self) -> bool {
+        self.only_job.is_none()
     }
 
     /// The worker's id.

@@ -1,10 +1,20 @@
 -- Takes the next due partition in the fair order, and notes that its table is in progress.
--- $1 worker, $2 lease in seconds, $3 only this job (or NULL)
-WITH next AS MATERIALIZED (
+-- With a limit on connections to the warehouse it takes a free one of them, too; of two who take the same one, the
+-- unique index lets one through.
+-- $1 worker, $2 lease in seconds, $3 only this job (or NULL), $4 connections to the warehouse (or 0)
+WITH free AS MATERIALIZED (
+    SELECT one.connection
+    FROM generate_series(0, $4::int - 1) AS one (connection)
+    WHERE NOT EXISTS (SELECT 1 FROM export_job_partitions AS running
+                      WHERE running.state = 'RUNNING' AND running.connection = one.connection)
+    ORDER BY random()
+    LIMIT 1
+), next AS MATERIALIZED (
     SELECT id
     FROM export_job_partitions
     WHERE state = 'PENDING' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
       AND EXISTS (SELECT 1 FROM export_jobs AS job WHERE job.id = job_id AND job.state = 'RUNNING')
+      AND ($4 = 0 OR EXISTS (SELECT 1 FROM free))
     ORDER BY fair_key, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
@@ -19,7 +29,8 @@ WITH next AS MATERIALIZED (
         last_worker = $1,
         heartbeat_at = clock_timestamp(),
         progress_at = clock_timestamp(),
-        moved = 0
+        moved = 0,
+        connection = (SELECT free.connection FROM free)
     FROM next
     WHERE partition.id = next.id
     RETURNING partition.*

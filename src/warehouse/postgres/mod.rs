@@ -9,6 +9,7 @@ mod copy;
 mod count;
 mod error;
 mod estimate;
+mod health;
 mod sql;
 mod stream;
 mod types;
@@ -31,7 +32,7 @@ use self::copy::{BatchLimits, Decoder};
 use self::error::Doing;
 use self::stream::Reader;
 use self::wire::{Address, Connection};
-use super::{BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError};
+use super::{BatchStream, Estimate, Health, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError};
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
 const SESSION: &str = "SET search_path = pg_catalog; SET standard_conforming_strings = on; SET TIME ZONE 'UTC'; \
@@ -142,6 +143,10 @@ impl Warehouse for PostgresWarehouse {
         let connection = self.connect(APPLICATION).await?;
         let _ = timeout(self.options.connect_timeout, connection.close()).await;
         Ok(())
+    }
+
+    async fn health(&self) -> Result<Option<Health>, WarehouseError> {
+        health::health(&self.planning).await.map(Some)
     }
 
     async fn catalog(&self, tables: &[TableName]) -> Result<Vec<TableShape>, WarehouseError> {

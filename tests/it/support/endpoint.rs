@@ -19,6 +19,7 @@ use data_exporter::rules::RuleStore;
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
+use data_exporter::upkeep::StuckRequests;
 use data_exporter::warehouse::Warehouse;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};
@@ -157,8 +158,13 @@ impl Endpoint {
             ready: Arc::new(RequestsReady(requests.clone())),
             requests,
             store: Arc::new(Signer),
-            links: LinkSettings { redirect_to: None, ttl: Duration::from_secs(86_400) },
+            links: LinkSettings {
+                redirect_to: None,
+                ttl: Duration::from_secs(86_400),
+                retention: Duration::from_secs(36_500 * 86_400),
+            },
             link_book: LinkBook::new(pool.clone()),
+            stuck: StuckRequests::new(pool.clone(), Duration::from_secs(300)),
             audit: AuditLog::new(pool.clone()),
             rules: RuleStore::new(pool.clone()),
             explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse, false),

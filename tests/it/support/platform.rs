@@ -81,6 +81,8 @@ impl Platform {
             ("EXPORTER_S3_PATH_STYLE", "true".to_owned()),
             ("EXPORTER_AUTH", "none".to_owned()),
             ("EXPORTER_RATE_LIMIT", "0".to_owned()),
+            // Rows that tests write have dates of their own.
+            ("EXPORTER_RETENTION_DAYS", "36500".to_owned()),
             ("EXPORTER_LOG", "info".to_owned()),
             ("AWS_ENDPOINT_URL", self.s3.endpoint()),
             ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY.to_owned()),

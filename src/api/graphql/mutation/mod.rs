@@ -8,10 +8,12 @@ use super::errors;
 use super::links::Links;
 use super::query::find;
 use super::rules;
-use super::types::{ChangedRule, ClassificationCode, Compression, Date, ExportFormat, RequestStatus, RevokedLinks};
-use crate::error::{ErrorCode, Failure};
+use super::types::{
+    ChangedRule, ClassificationCode, ClearedRequest, Compression, Date, ExportFormat, RequestStatus, RevokedLinks,
+};
 use crate::jobs::{FileChoice, JobId, NewRequest, Requests};
 use crate::rules::RuleEdit;
+use crate::upkeep::{self, StuckRequests};
 
 /// The root of mutations.
 pub(super) struct Mutation;
@@ -81,6 +83,30 @@ impl Mutation {
         Ok(job.map_or_else(RequestStatus::not_requested, RequestStatus::of))
     }
 
+    /// Ends what is left of a request that is stuck, see `stalledRequests`, and frees its place and its uploads; for
+    /// administrators. Tables that were published stay downloadable. Doing it again changes nothing and gives the same
+    /// answer. Refused with `NOT_STALLED` for a request that goes on, waits or has ended.
+    async fn clear_stalled_request(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "What `requestData` returned.")] request_id: String,
+        #[graphql(
+            desc = "Start the same range again, as a new request. Refused, with nothing cleared, when a table of it is not offered any more.",
+            default_with = "Some(false)"
+        )]
+        resubmit: Option<bool>,
+        #[graphql(desc = "Clear it even if it goes on.", default_with = "Some(false)")] force: Option<bool>,
+    ) -> Result<ClearedRequest> {
+        let tenant = &context.data::<Identity>()?.tenant;
+        let by = rules::actor(context)?;
+        let unknown = || errors::of(upkeep::unknown_request());
+        let job = request_id.parse::<JobId>().map_err(|_| unknown())?;
+        let (resubmit, force) = (resubmit.unwrap_or_default(), force.unwrap_or_default());
+        let stuck = context.data::<StuckRequests>()?;
+        let cleared = stuck.clear(Some(tenant), job, resubmit, force, &by).await.map_err(errors::of)?;
+        cleared.map(ClearedRequest::of).ok_or_else(unknown)
+    }
+
     /// Ends the links to this service that were handed out for a request, at once and for everybody; for
     /// administrators. Doing it again does no harm. Whoever may see the request may ask for new links afterwards.
     async fn revoke_links(
@@ -99,10 +125,7 @@ impl Mutation {
             }
             None => None,
         };
-        revoked.ok_or_else(|| {
-            let unknown = "there is no such request; its id is what requestData returned";
-            errors::of(Failure::new(ErrorCode::NotFound, unknown))
-        })
+        revoked.ok_or_else(|| errors::of(upkeep::unknown_request()))
     }
 
     /// Says what a column is, attestation included: the rule is then exactly this. Accepts the type that the column has

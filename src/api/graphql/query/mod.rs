@@ -6,13 +6,14 @@ use super::super::auth::Identity;
 use super::errors;
 use super::rules;
 use super::types::{
-    AuditEntry, Classification, Connection, ExplainedExport, ExportTable, RequestStatus, TableExportJobStatus,
-    TableExportJobStatusFilter, UnclassifiedColumn, page, page_cost,
+    AuditEntry, Classification, Connection, ExplainedExport, ExportTable, RequestStatus, StalledRequest,
+    TableExportJobStatus, TableExportJobStatusFilter, UnclassifiedColumn, page, page_cost,
 };
 use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::{JobId, Requests};
 use crate::rules::RuleStore;
+use crate::upkeep::StuckRequests;
 
 /// What it costs to have an export explained: two questions that read rows.
 const EXPLAINING: usize = 5_000;
@@ -112,6 +113,14 @@ impl Query {
     async fn unclassified_columns(&self, context: &Context<'_>) -> Result<Vec<UnclassifiedColumn>> {
         let drift = context.data::<Explainer>()?.drift().await.map_err(errors::of)?;
         Ok(drift.into_iter().map(Into::into).collect())
+    }
+
+    /// Requests of the tenant that are worked on although nothing of them has moved for a while
+    /// (`EXPORTER_STALL_SECONDS`), the longest first. For administrators.
+    async fn stalled_requests(&self, context: &Context<'_>) -> Result<Vec<StalledRequest>> {
+        let tenant = &context.data::<Identity>()?.tenant;
+        let stalled = context.data::<StuckRequests>()?.list(Some(tenant)).await.map_err(errors::of)?;
+        Ok(stalled.into_iter().map(StalledRequest::from).collect())
     }
 
     /// What administrators did in the affairs of the tenant, newest first. For administrators.

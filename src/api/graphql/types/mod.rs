@@ -8,6 +8,7 @@ mod explained;
 mod request_status;
 mod revoked_links;
 mod scalars;
+mod stalled;
 mod table_statuses;
 mod tables;
 
@@ -19,5 +20,6 @@ pub(super) use self::explained::{ExplainedExport, UnclassifiedColumn};
 pub(super) use self::request_status::RequestStatus;
 pub(super) use self::revoked_links::RevokedLinks;
 pub(super) use self::scalars::{Date, Long};
+pub(super) use self::stalled::{ClearedRequest, StalledRequest};
 pub(super) use self::table_statuses::{TableExportJobStatus, TableExportJobStatusFilter};
 pub(super) use self::tables::{ExportError, ExportTable, TableStatus};

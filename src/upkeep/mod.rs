@@ -1,0 +1,8 @@
+//! What administrators do to keep the service going: clear requests that are stuck, and ask the parts how they are.
+//!
+//! Whatever changes something is written to the audit in the same transaction.
+
+pub mod doctor;
+mod stuck;
+
+pub use stuck::{Cleared, StuckRequests, unknown_request};
