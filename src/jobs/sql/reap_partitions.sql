@@ -11,6 +11,7 @@ UPDATE export_job_partitions AS partition
 SET state = 'PENDING',
     worker = NULL,
     lease_until = NULL,
+    connection = NULL,
     lease_epoch = lease_epoch + 1,
     attempts = attempts - 1,
     crashes = crashes + 1,
