@@ -89,7 +89,8 @@ impl FileChoice {
 
 impl FileForm {
     /// What files are where nobody chose.
-    pub const PARQUET: Self = Self { format: ExportFormat::Parquet, compression: Compression::Zstd, formula_guard: true };
+    pub const PARQUET: Self =
+        Self { format: ExportFormat::Parquet, compression: Compression::Zstd, formula_guard: true };
 
     /// What a file's name ends with, after the dot: `parquet`, `csv.gz`, `jsonl.zst`.
     pub fn extension(self) -> &'static str {

@@ -122,10 +122,7 @@ async fn plan_table(
     let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| refusal(&error))?;
     drift.refuse(&policy)?;
     let manifest_types = manifest_types(&policy, shape)?;
-    let form = FileForm {
-        formula_guard: pipeline.settings.formula_guard,
-        ..task.files.form(row.format.map(format))?
-    };
+    let form = FileForm { formula_guard: pipeline.settings.formula_guard, ..task.files.form(row.format.map(format))? };
 
     let slice = TimeSlice {
         column: time_column.clone(),

@@ -270,10 +270,8 @@ fn manifest(
             actions: report.actions,
             consistency: "predicate".to_owned(),
             files: plan.form.into(),
-            guarded: (plan.form.format == ExportFormat::Csv).then(|| GuardInfo {
-                formulas: plan.form.formula_guard,
-                values: std::mem::take(&mut gate.guarded),
-            }),
+            guarded: (plan.form.format == ExportFormat::Csv)
+                .then(|| GuardInfo { formulas: plan.form.formula_guard, values: std::mem::take(&mut gate.guarded) }),
             gate,
             supersedes: None,
         },

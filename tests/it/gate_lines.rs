@@ -18,8 +18,10 @@ const HEADER: &str = "source,lanes,note,tags\r\n";
 /// Rows as a reader would write them down: CSV, and the same as JSONL.
 type Lines = (&'static str, &'static str);
 
-const FUSION: Lines =
-    ("FUSION,1,clear,\"{\"\"a\"\": 1}\"\r\n", "{\"source\":\"FUSION\",\"lanes\":1,\"note\":\"clear\",\"tags\":{\"a\": 1}}\n");
+const FUSION: Lines = (
+    "FUSION,1,clear,\"{\"\"a\"\": 1}\"\r\n",
+    "{\"source\":\"FUSION\",\"lanes\":1,\"note\":\"clear\",\"tags\":{\"a\": 1}}\n",
+);
 const HERE: Lines = ("HERE,2,clear,\r\n", "{\"source\":\"HERE\",\"lanes\":2,\"note\":\"clear\",\"tags\":null}\n");
 const EMPTY: Lines = ("FUSION,,,\r\n", "{\"source\":\"FUSION\",\"lanes\":null,\"note\":null,\"tags\":null}\n");
 const UNNAMED: Lines = (",3,\"\",[]\r\n", "{\"source\":null,\"lanes\":3,\"note\":\"\",\"tags\":[]}\n");
@@ -66,9 +68,7 @@ async fn rows_and_cells_are_held_to_the_policy_in_every_form() {
         plan
     };
     let fusion = || one_of("source", &["FUSION"]);
-    let nulls = |when: Predicate| {
-        note(&|column| column.care = vec![Care { when: when.clone(), action: Action::Null }])
-    };
+    let nulls = |when: Predicate| note(&|column| column.care = vec![Care { when: when.clone(), action: Action::Null }]);
     let cases: Vec<(&str, TablePlan, Vec<Lines>, Option<&str>)> = vec![
         ("admitted", rows(fusion()), vec![FUSION, EMPTY], None),
         ("no rows at all", rows(Predicate::Never), vec![], None),
@@ -81,7 +81,12 @@ async fn rows_and_cells_are_held_to_the_policy_in_every_form() {
         ("one of two holds", rows(Predicate::Any(vec![one_of("lanes", &["2"]), fusion()])), vec![FUSION, HERE], None),
         ("what is not there", rows(Predicate::All(vec![one_of("tenant", &["a"]), fusion()])), vec![FUSION], None),
         ("a cell that is admitted", note(&|c| c.cell = fusion()), vec![FUSION], None),
-        ("a cell that is not", note(&|c| c.cell = fusion()), vec![FUSION, HERE], Some("'note' where the policy wants NULL")),
+        (
+            "a cell that is not",
+            note(&|c| c.cell = fusion()),
+            vec![FUSION, HERE],
+            Some("'note' where the policy wants NULL"),
+        ),
         ("nulled everywhere", nulls(Predicate::Always), vec![EMPTY; 2], None),
         ("not nulled", nulls(Predicate::Always), vec![EMPTY, FUSION], Some("'note' where the policy wants NULL")),
         ("an empty text is not NULL", nulls(Predicate::Always), vec![UNNAMED], Some("'note'")),
@@ -248,7 +253,8 @@ async fn only_the_committed_bytes_pass_in_every_form() {
             refused(gate::pass(&bench.store, &[other], &plan, 1.0).await, "another SHA-256", &name);
             // Cut short, and with something behind it: also where the hash was made of just that.
             let cut = &good[..good.len() - 1];
-            let words = if compression == Compression::None { "in the middle of a row" } else { "cannot be decompressed" };
+            let words =
+                if compression == Compression::None { "in the middle of a row" } else { "cannot be decompressed" };
             refused(bench.pass(&plan, cut, 2_000).await, words, &name);
             if compression != Compression::None {
                 for behind in [&b"jane"[..], &good] {

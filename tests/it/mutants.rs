@@ -59,7 +59,9 @@ fn of_sheet(sheet: &Sheet) -> Vec<Mutant> {
         };
         let of_rule = format!("WHERE table_name = '{table}' AND {named} = '{name}'");
         let of_restriction = format!("WHERE table_name = '{table}' AND kind = '{kind}' AND name = '{name}'");
-        let whole = format!("UPDATE column_restrictions SET action = 'truncate', params = '{{\"length\": 99}}' {of_restriction}");
+        let whole = format!(
+            "UPDATE column_restrictions SET action = 'truncate', params = '{{\"length\": 99}}' {of_restriction}"
+        );
         let said = format!("{kind} {name}");
         let to_nr = |before: &str| {
             let statement = format!("UPDATE {rules} SET classification = 'nr' {of_rule}");
@@ -121,7 +123,11 @@ fn of_sources(sheet: &Sheet) -> Vec<Mutant> {
     let of = |name: &str| format!("WHERE table_name = '{table}' AND kind = 'source' AND name = '{name}'");
     let whole = "UPDATE column_restrictions SET action = 'truncate', params = '{\"length\": 99}'";
     let mut mutants = vec![
-        mutant("source DELTA: its action is gone", format!("DELETE FROM column_restrictions {}", of("DELTA")), Shows::Difference),
+        mutant(
+            "source DELTA: its action is gone",
+            format!("DELETE FROM column_restrictions {}", of("DELTA")),
+            Shows::Difference,
+        ),
         mutant(
             "source ECHO: an action is added",
             format!(
@@ -150,7 +156,11 @@ fn of_table(sheet: &Sheet) -> Vec<Mutant> {
     let settings = sheet.settings.0;
     let mut mutants = vec![
         mutant("enabled -> false", set("enabled = false"), Shows::Difference),
-        mutant("its row is gone", format!("DELETE FROM export_tables WHERE table_name = '{}'", sheet.table), Shows::Difference),
+        mutant(
+            "its row is gone",
+            format!("DELETE FROM export_tables WHERE table_name = '{}'", sheet.table),
+            Shows::Difference,
+        ),
     ];
     if settings.contains("metric_column") {
         // Rules of metrics go with their column, or the database refuses it.

@@ -51,7 +51,7 @@ def lines_of_csv(file):
 
 
 def lines_of_json(file):
-    rows = [json.loads(line) for line in raw(file).decode("utf-8").splitlines()]
+    rows = [json.loads(line) for line in raw(file).decode("utf-8").split("\n") if line]
     names = list(rows[0]) if rows else []
     return names, [[json.dumps(v) if isinstance(v, (dict, list)) else v for v in row.values()] for row in rows], []
 

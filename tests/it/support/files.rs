@@ -11,11 +11,15 @@ use super::platform::Platform;
 use super::{python, s3};
 
 /// The forms of files that the last gate reads, and that are tried therefore.
-pub(crate) const FORMS: &[FileForm] = &[FileForm::PARQUET];
+pub(crate) const FORMS: &[FileForm] = &[
+    FileForm::PARQUET,
+    FileForm { format: ExportFormat::Csv, compression: Compression::Gzip, formula_guard: true },
+    FileForm { format: ExportFormat::Jsonl, compression: Compression::Zstd, formula_guard: true },
+];
 
 /// What a request says of its files to have them in this form.
 pub(crate) fn choice(form: FileForm) -> FileChoice {
-    let FileForm { format, compression } = form;
+    let FileForm { format, compression, .. } = form;
     FileChoice { format: Some(format), compression: Some(compression) }
 }
 

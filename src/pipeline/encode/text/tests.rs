@@ -162,7 +162,10 @@ fn formulas_are_guarded_in_text_and_only_there() {
     let texts = ["=1+1", "+1", "-1", "@x", "\t=1", "\r=1", "a=1", "", "'=", "=\"a\""];
     let batch = column(Field::new("v", DataType::Utf8, true), Arc::new(StringArray::from(texts.to_vec())));
     let guarded = text(&batch, &TextFormat::Csv { guarded: vec![true] });
-    assert_eq!(guarded, "v\r\n'=1+1\r\n'+1\r\n'-1\r\n'@x\r\n\"'\t=1\"\r\n\"'\r=1\"\r\na=1\r\n\"\"\r\n''=\r\n\"'=\"\"a\"\"\"\r\n");
+    assert_eq!(
+        guarded,
+        "v\r\n'=1+1\r\n'+1\r\n'-1\r\n'@x\r\n\"'\t=1\"\r\n\"'\r=1\"\r\na=1\r\n\"\"\r\n''=\r\n\"'=\"\"a\"\"\"\r\n"
+    );
     let plain = text(&batch, &TextFormat::Csv { guarded: vec![false] });
     assert_eq!(plain, "v\r\n=1+1\r\n+1\r\n-1\r\n@x\r\n\"\t=1\"\r\n\"\r=1\"\r\na=1\r\n\"\"\r\n'=\r\n\"=\"\"a\"\"\"\r\n");
     let numbers = column(Field::new("v", DataType::Int64, true), Arc::new(Int64Array::from(vec![-1])));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserialize, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Why a line is none of this table.
@@ -117,7 +117,10 @@ mod tests {
         let columns = ["a", "b\"", "c"];
         for (line, expected) in [
             (r#"{"a":1,"b\"":"x","c":null}"#, Ok(vec!["1", "\"x\"", "null"])),
-            (r#"{"a":12345678901234567890.10,"\u0062\u0022": {"k":[1,2]} ,"c":-0}"#, Ok(vec!["12345678901234567890.10", r#"{"k":[1,2]}"#, "-0"])),
+            (
+                r#"{"a":12345678901234567890.10,"\u0062\u0022": {"k":[1,2]} ,"c":-0}"#,
+                Ok(vec!["12345678901234567890.10", r#"{"k":[1,2]}"#, "-0"]),
+            ),
             (r#"{"a":1,"c":1,"b\"":1}"#, Err(Trouble::Keys)),
             (r#"{"a":1,"a":1,"b\"":1,"c":1}"#, Err(Trouble::Keys)),
             (r#"{"a":1,"b\"":1,"c":1,"c":1}"#, Err(Trouble::Keys)),

@@ -162,7 +162,11 @@ impl<'r> File<'r> {
                 self.report.row_groups += 1;
                 self.report.searched += u64::from(searches);
             }
-            if csv { self.csv(record, searches)? } else { self.jsonl(record, &names, searches)? }
+            if csv {
+                self.csv(record, searches)?
+            } else {
+                self.jsonl(record, &names, searches)?
+            }
             self.rows += 1;
             self.cells.end_row(|batch| self.reader.check(batch))?;
         }

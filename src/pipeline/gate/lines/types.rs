@@ -144,7 +144,10 @@ fn date(text: &str) -> bool {
     };
     let digits = year.strip_prefix(b"-").or(year.strip_prefix(b"+")).unwrap_or(year);
     let (month, day) = rest;
-    (4..=7).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && within(month, 1, 12) && within(&day, 1, 31)
+    (4..=7).contains(&digits.len())
+        && digits.iter().all(u8::is_ascii_digit)
+        && within(month, 1, 12)
+        && within(&day, 1, 31)
 }
 
 /// `HH:MM:SS.ffffff`.
@@ -195,7 +198,13 @@ mod tests {
                 K::Time,
                 "timestamp with time zone",
                 &["2024-03-01T00:00:00.000001Z", "-4712-01-01T23:59:59.999999Z", "+294247-01-10T04:00:54.775807Z"],
-                &["2024-03-01T00:00:00.000001", "2024-03-01 00:00:00.000001Z", "2024-13-01T00:00:00.000001Z", "jane", ""],
+                &[
+                    "2024-03-01T00:00:00.000001",
+                    "2024-03-01 00:00:00.000001Z",
+                    "2024-13-01T00:00:00.000001Z",
+                    "jane",
+                    "",
+                ],
             ),
             (
                 K::Time,
@@ -203,7 +212,12 @@ mod tests {
                 &["2024-03-01T00:00:00.000001"],
                 &["2024-03-01T00:00:00.000001Z", "2024-03-01T24:00:00.000000", "2024-03-01T00:00:00", "T"],
             ),
-            (K::Time, "date", &["1969-12-31", "0000-01-01", "+10000-01-01"], &["1969-12-32", "1969-1-1", "69-01-01", ""]),
+            (
+                K::Time,
+                "date",
+                &["1969-12-31", "0000-01-01", "+10000-01-01"],
+                &["1969-12-32", "1969-1-1", "69-01-01", ""],
+            ),
             (K::Binary, "binary varying", &["", "00ff"], &["0", "0F", "zz"]),
             (K::Text, "character varying", &["", "anything"], &[]),
             (K::Json, "character varying", &["{}"], &[]),
