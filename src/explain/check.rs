@@ -1,7 +1,9 @@
 //! Whether rules and warehouse fit together: every enabled table and column, and what ends soon.
 
 use chrono::{Days, NaiveDate};
-use classification::{Policy, PolicyError, RuleSet, TableName};
+use classification::actions::Action;
+use classification::rules::RestrictionKind;
+use classification::{CatalogColumn, Code, Policy, PolicyError, RuleSet, TableName};
 use serde::Serialize;
 
 use super::{Explainer, context, not_in_warehouse};
@@ -73,6 +75,7 @@ impl Explainer {
             columns.extend_from_slice(drift.columns());
             match compiled {
                 Ok(policy) => {
+                    problems.extend(unfit(&state.rules.set, table, catalog));
                     warnings.extend(policy.warnings.iter().map(|warning| format!("table '{table}': {warning}")));
                 }
                 // What other tenants have is not looked at here.
@@ -92,6 +95,39 @@ impl Explainer {
     }
 }
 
+/// Restrictions whose action cannot be carried out on the type of the column that it is meant for. Files and SQL do not
+/// know types; what is restricted so is denied.
+fn unfit(rules: &RuleSet, table: &TableName, catalog: &[CatalogColumn]) -> Vec<Problem> {
+    let value = rules.table(table).and_then(|row| row.value_column.as_deref());
+    let asks_source = |column: &CatalogColumn| {
+        let mixed = rules.column(table, &column.name).is_some_and(|rule| rule.classification == Code::Mx);
+        let metrics = || rules.metrics(table).any(|rule| rule.classification == Code::Mx);
+        mixed || value == Some(column.name.as_str()) && metrics()
+    };
+    let mut problems = Vec::new();
+    for rule in rules.restrictions().filter(|rule| rule.table_name == *table) {
+        let Ok(action) = Action::parse(rule.action, &rule.params) else { continue };
+        for column in catalog {
+            let meant = match rule.kind {
+                RestrictionKind::Column => column.name == rule.name,
+                RestrictionKind::Metric => value == Some(column.name.as_str()),
+                RestrictionKind::Source => asks_source(column),
+            };
+            if let (true, Err(error)) = (meant, action.fits(column.kind, &column.sql_type)) {
+                problems.push(Problem {
+                    table: table.clone(),
+                    code: None,
+                    message: format!(
+                        "the restriction of {} '{}' of '{table}' cannot be carried out on column '{}', so what it restricts is denied: {error}",
+                        rule.kind, rule.name, column.name
+                    ),
+                });
+            }
+        }
+    }
+    problems
+}
+
 /// Attestations and restrictions of enabled tables that end soon, or have ended.
 fn ending(rules: &RuleSet, today: NaiveDate) -> Vec<String> {
     let soon = today.checked_add_days(SOON).unwrap_or(NaiveDate::MAX);
@@ -109,7 +145,7 @@ fn ending(rules: &RuleSet, today: NaiveDate) -> Vec<String> {
             let Some(at) = rule.expires_at.filter(|at| *at <= soon) else { continue };
             let ends = if at < today { "ended on" } else { "ends with" };
             ending.push(format!(
-                "the restriction of {} '{}' of '{table}' {ends} {at}: what it restricts is denied then; set another expires_at, or let it end",
+                "the restriction of {} '{}' of '{table}' {ends} {at}: what it restricts is denied afterwards; set another expires_at, or let it end",
                 rule.kind, rule.name
             ));
         }

@@ -207,7 +207,9 @@ async fn check_warns_of_what_ends_soon_and_says_when_the_warehouse_is_away() {
              WHERE (table_name, column_name) = ('way', 'ref');
          UPDATE data_column_classification SET pii_exempt_until = current_date + 15
              WHERE (table_name, column_name) = ('way', 'name');
-         UPDATE column_restrictions SET expires_at = current_date + 14 WHERE (table_name, name) = ('probe_speed', 'lon')",
+         UPDATE column_restrictions SET expires_at = current_date + 14 WHERE (table_name, name) = ('probe_speed', 'lon');
+         UPDATE column_restrictions SET expires_at = current_date WHERE (table_name, name) = ('probe_speed', 'lat');
+         UPDATE column_restrictions SET expires_at = current_date - 1 WHERE (table_name, name) = ('probe_speed', 'trip_id')",
     )
     .await;
     let (code, check, _) = classification(&platform, &["check"]).await;
@@ -217,6 +219,9 @@ async fn check_warns_of_what_ends_soon_and_says_when_the_warehouse_is_away() {
         (["'name' of 'cctv'", "ends with"], true),
         (["'ref' of 'way'", "ended on"], true),
         (["'lon' of 'probe_speed'", "ends with"], true),
+        // Its last day is one on which it counts.
+        (["'lat' of 'probe_speed'", "ends with"], true),
+        (["'trip_id' of 'probe_speed'", "ended on"], true),
         (["'name' of 'way'", "attestation"], false),
     ] {
         let found = warnings.iter().any(|warning| words.iter().all(|word| warning.contains(word)));
