@@ -231,8 +231,9 @@ fn key_at(bytes: &[u8], start: usize, key: &Key) -> Option<usize> {
     let rest = bytes[start..].strip_prefix(key.prefix.as_bytes())?;
     let length = rest.iter().take(key.most + 1).take_while(|&&byte| (key.part)(byte)).count();
     let body = &rest[..length];
-    // A key is random: words joined by dashes have no digits.
-    let random = body.iter().any(u8::is_ascii_digit) && body.iter().any(u8::is_ascii_alphabetic);
+    // A key is random: words joined by dashes have no digits, but neither has one key in thirty of sixteen letters.
+    let joined = body.iter().any(|byte| !byte.is_ascii_alphanumeric());
+    let random = body.iter().any(u8::is_ascii_alphabetic) && (!joined || body.iter().any(u8::is_ascii_digit));
     let end = start + key.prefix.len() + length;
     let apart = bytes.get(end).is_none_or(|&byte| !is_word(byte));
     ((key.least..=key.most).contains(&length) && apart && random).then_some(end)

@@ -3,7 +3,7 @@
 use classification::pii::{Entity, Kind, PiiRules, Scanner};
 
 /// Per entity: texts with marks, and texts in which nothing at all may be found.
-const CASES: &[(Entity, &[&str], &[&str])] = &[
+pub(super) const CASES: &[(Entity, &[&str], &[&str])] = &[
     (
         Entity::Email,
         &[
@@ -283,6 +283,7 @@ const CASES: &[(Entity, &[&str], &[&str])] = &[
             "«xoxb-123456789012-abcdefABCDEF»",
             "«sk_live_0123456789abcdefABCD»",
             "«glpat-abc123DEF456ghi789JK»",
+            "«ASIAIMNXUBKATAPFKPKS», which has no digit",
             "«-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----» end",
             "«-----BEGIN PRIVATE KEY-----\nMIIE»",
         ],
@@ -308,7 +309,7 @@ const CASES: &[(Entity, &[&str], &[&str])] = &[
 ];
 
 /// The text without its marks, and what stood between them.
-fn unmarked(marked: &str) -> (String, Vec<(usize, usize)>) {
+pub(super) fn unmarked(marked: &str) -> (String, Vec<(usize, usize)>) {
     let mut text = String::new();
     let mut spans = Vec::new();
     let mut start = 0;
