@@ -3,13 +3,13 @@
 #   make demo    the main job on invented data, in local mode (ARGS="--once --rows 1000000" for more)
 #   make test    everything that CI runs
 #
-# The others need what `make test` has set up: `make check`, `make bench`, `make fuzz`,
-# `make lint`.
+# The others need what `make test` has set up: `make check`, `make mutants`, `make bench`,
+# `make fuzz`, `make lint`.
 
 SHELL := /bin/bash
 ARGS ?=
 
-.PHONY: demo test check lint bench fuzz setup-demo setup-test
+.PHONY: demo test check lint mutants bench fuzz setup-demo setup-test
 
 demo: setup-demo
 	@set -a; . .setup/env; set +a; cargo run --quiet -- demo $(ARGS)
@@ -25,6 +25,10 @@ check: setup-test lint
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# Switches off each rule and each detector in turn, and prints what notices; part of `make test` too.
+mutants: setup-test
+	@set -a; . .setup/env; set +a; cargo test --quiet --test it -- mutants:: --nocapture --test-threads=1
 
 # ARGS=endpoint measures the endpoint instead of an export.
 bench: setup-test

@@ -2,6 +2,7 @@
 
 mod config;
 mod corpus;
+mod figures;
 mod json;
 mod laws;
 mod marked;
