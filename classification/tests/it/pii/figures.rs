@@ -12,6 +12,9 @@ use super::road::{Dice, clean};
 /// Clean texts about roads.
 const ROADS: usize = 20_000;
 
+/// A text about an entity, with the spans that hold it.
+type Marked = (Entity, String, Vec<(usize, usize)>);
+
 /// Counts of one entity.
 #[derive(Default)]
 struct Figures {
@@ -34,8 +37,7 @@ fn percent(part: usize, whole: usize) -> f64 {
 fn recall_and_precision_of_every_entity_are_those_of_the_documentation() {
     let scanner = Scanner::new(&PiiRules::default());
     let mut figures: BTreeMap<Entity, Figures> = Entity::DETECTED.map(|entity| (entity, Figures::default())).into();
-    // Texts with the spans that hold an entity.
-    let mut texts: Vec<(Entity, String, Vec<(usize, usize)>)> = Vec::new();
+    let mut texts: Vec<Marked> = Vec::new();
     for (entity, before, text) in corpus() {
         texts.push((entity, format!("{before}{text} end"), vec![(before.len(), before.len() + text.len())]));
     }
