@@ -178,6 +178,8 @@ fn the_warehouse_is_only_entered_by_its_trait() {
 fn the_gate_shares_nothing_with_what_it_checks() {
     let forbidden =
         Regex::new(r"\bpii\s*::|::\s*(?:pii|protect)\b|\bprotect\s*::|\bProtect(?:or|ed)\b|\bScanner\b").unwrap();
+    // What writes files of lines does not say how they are read.
+    let encoder = Regex::new(r"\bencode\s*::\s*(?:text|\{[^;]*\btext)\b|\bText(?:Encoder|Format|Compression)\b").unwrap();
     // Also behind a list of imports.
     let lists = Regex::new(r"\b(?:classification|crate|pipeline|super)::\{[^;]*\b(?:pii|protect)\b").unwrap();
     let alias = Regex::new(r"\buse classification(?:\s*;|\s+as\b|::\*)").unwrap();
@@ -185,7 +187,7 @@ fn the_gate_shares_nothing_with_what_it_checks() {
     assert!(gate.len() >= 5, "the gate has moved; move this test with it");
     for (path, text) in gate {
         let code = code(&text);
-        for pattern in [&forbidden, &lists, &alias] {
+        for pattern in [&forbidden, &encoder, &lists, &alias] {
             assert!(!pattern.is_match(&code), "{path} shares code with what it checks: {pattern}");
         }
     }
@@ -195,9 +197,12 @@ fn the_gate_shares_nothing_with_what_it_checks() {
         ("use crate::pipeline::protect::remove;", true),
         ("use super::super::protect;", true),
         ("use classification as rules;", true),
+        ("use crate::pipeline::encode::text::TextFormat;", true),
+        ("use super::super::encode::{footer, text};", true),
+        ("use super::encode::footer::{self, Footer};", false),
         ("use classification::{ColumnKind, Policy};", false),
     ] {
-        let found = [&forbidden, &lists, &alias].iter().any(|pattern| pattern.is_match(shared));
+        let found = [&forbidden, &encoder, &lists, &alias].iter().any(|pattern| pattern.is_match(shared));
         assert_eq!(found, broken, "{shared}");
     }
 }
