@@ -62,7 +62,14 @@ impl Lines for Csv {
                     value::json(&column.shape, array, row, &mut self.scratch);
                     field_of(&self.scratch, false, out);
                 }
-                None => value::plain(array, row, out),
+                None => {
+                    let before = out.len();
+                    value::plain(array, row, out);
+                    // No bytes at all are no NULL either.
+                    if out.len() == before {
+                        out.extend_from_slice(b"\"\"");
+                    }
+                }
             }
         }
         out.extend_from_slice(b"\r\n");
