@@ -1,13 +1,19 @@
 //! CSV and JSONL: readers that are not ours find in them what they find in Parquet.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use data_exporter::jobs::{Compression, ExportFormat, FileForm};
+use data_exporter::jobs::{Compression, ExportFormat, FileChoice, FileForm, JobState, JobView, TableState};
 use data_exporter::pipeline::encode::encoder;
+use data_exporter::storage::ObjectStore;
 use data_exporter::warehouse::ScanSpec;
+use data_exporter::warehouse::postgres::PostgresOptions;
+use serde_json::{Value, json};
 
-use crate::support::python;
+use crate::support::inprocess::{Running, Troubled};
+use crate::support::platform::{Platform, day_range};
 use crate::support::warehouse::TestWarehouse;
+use crate::support::{python, s3};
 
 /// Texts that a format of lines could trip over.
 const TEXTS: &str =
@@ -46,11 +52,7 @@ async fn write(test: &TestWarehouse, scan: &ScanSpec, form: FileForm, folder: &P
 #[tokio::test]
 async fn readers_find_in_lines_what_they_find_in_parquet() {
     let mut test = TestWarehouse::new("formats").await;
-    let mut scan = table(&mut test).await;
-    // A guard against formulas changes values; here they are to be the same, so the columns pass for numbers.
-    for column in &mut scan.columns {
-        column.kind = classification::ColumnKind::Number;
-    }
+    let scan = table(&mut test).await;
     let folder = tempfile::tempdir().unwrap();
     let parquet = write(&test, &scan, FileForm::PARQUET, folder.path()).await;
     for format in [ExportFormat::Csv, ExportFormat::Jsonl] {
@@ -65,5 +67,155 @@ async fn readers_find_in_lines_what_they_find_in_parquet() {
                 assert_eq!(python::run("compare_lines.py", arguments).trim(), "400", "{reader} {file:?}");
             }
         }
+        let guarded = FileForm { format, compression: Compression::None, formula_guard: true };
+        let file = write(&test, &scan, guarded, folder.path()).await;
+        let arguments = ["guarded".as_ref(), parquet.as_os_str(), file.as_os_str()];
+        if format == ExportFormat::Csv {
+            assert_eq!(python::run("compare_lines.py", arguments).trim(), "400", "the guard can be undone");
+        }
     }
+}
+
+/// The only file of a table, into a folder; and its manifest.
+async fn fetch(platform: &Platform, key: &str, folder: &Path) -> (PathBuf, Value) {
+    let store = platform.s3.store(s3::BUCKET).await.unwrap();
+    let (directory, name) = key.rsplit_once('/').unwrap();
+    let path = folder.join(name);
+    std::fs::write(&path, store.get(&s3::key(key)).await.unwrap()).unwrap();
+    let manifest = store.get(&s3::key(&format!("{directory}/manifest"))).await.unwrap();
+    (path, serde_json::from_slice(&manifest).unwrap())
+}
+
+/// The key of a table's only file.
+fn key(view: &JobView, table: &str) -> String {
+    let found = view.tables.iter().find(|candidate| candidate.name.to_string() == table).unwrap();
+    assert_eq!(found.files.len(), 1, "{table}");
+    found.files[0].key.clone()
+}
+
+/// Two messages of the day that a spreadsheet would take for formulas, one of them with a quote before it.
+const FORMULAS: &str = "WITH of_day AS (
+        SELECT ctid, row_number() OVER (ORDER BY vms_id DESC) AS place FROM vms
+        WHERE shown_at >= '2026-03-02T00:00Z' AND shown_at < '2026-03-03T00:00Z')
+    UPDATE vms SET message = CASE place WHEN 1 THEN '=1+1' ELSE '''-x' END FROM of_day
+    WHERE vms.ctid = of_day.ctid AND place <= 2";
+
+fn rows(view: &JobView, table: &str) -> String {
+    view.tables.iter().find(|candidate| candidate.name.to_string() == table).unwrap().rows.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exports_in_every_form_hold_what_the_parquet_export_of_the_day_holds() {
+    let platform = Platform::sample("formats_export", 3_000).await;
+    sqlx::raw_sql(FORMULAS).execute(&platform.warehouse).await.unwrap();
+    let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let parquet = worker.finished(worker.request(&[]).await).await;
+    assert_eq!(parquet.state, JobState::Completed, "{:?}", parquet.error);
+    let exported = parquet.tables.iter().filter(|table| table.state == TableState::Completed);
+    let tables: Vec<String> = exported.map(|table| table.name.to_string()).collect();
+    assert!(tables.len() > 5 && tables.contains(&"vms".to_owned()), "{tables:?}");
+
+    let form = |format, compression| FileChoice { format, compression };
+    for (choice, extension, own) in [
+        (form(Some(ExportFormat::Csv), Some(Compression::Gzip)), "csv.gz", None),
+        (form(Some(ExportFormat::Jsonl), Some(Compression::Zstd)), "jsonl.zst", None),
+        (form(Some(ExportFormat::Jsonl), None), "jsonl", Some("csv")),
+        (form(None, None), "csv", Some("csv")),
+    ] {
+        sqlx::query("UPDATE export_tables SET format = $1").bind(own).execute(&platform.metadata).await.unwrap();
+        let view = worker.finished(worker.request_in(&[], choice).await).await;
+        assert_eq!((view.state, view.files), (JobState::Completed, choice), "{extension}: {:?}", view.error);
+        for table in &tables {
+            let place = folder.path().join(format!("{table}-{extension}"));
+            std::fs::create_dir(&place).unwrap();
+            let (wanted, manifest) = fetch(&platform, &key(&parquet, table), &place).await;
+            assert_eq!(manifest["export"]["files"], json!({"format": "parquet", "compression": "zstd"}));
+            assert_eq!(manifest["export"].get("guarded"), None, "Parquet has no formulas");
+            let (file, manifest) = fetch(&platform, &key(&view, table), &place).await;
+            assert!(file.ends_with(format!("{table}_000.{extension}")), "{file:?}");
+            let csv = extension.starts_with("csv");
+            let reader = if csv { "guarded" } else { "python" };
+            let read = python::run("compare_lines.py", [reader.as_ref(), wanted.as_os_str(), file.as_os_str()]);
+            assert_eq!(read.trim(), rows(&view, table), "{table} as {extension}");
+            assert_eq!(rows(&view, table), rows(&parquet, table));
+            let (kind, packed) = extension.split_once('.').unwrap_or((extension, "none"));
+            let packed = match packed {
+                "gz" => "gzip",
+                "zst" => "zstd",
+                other => other,
+            };
+            let export = &manifest["export"];
+            assert_eq!(export["files"], json!({"format": kind, "compression": packed}));
+            assert_eq!(export["gate"]["rows"].to_string(), rows(&view, table));
+            assert_eq!(export["policy_hash"].as_str().unwrap().len(), 64);
+            match (csv, table.as_str()) {
+                (true, "vms") => assert_eq!(export["guarded"], json!({"formulas": true, "values": {"message": 2}})),
+                (true, _) => assert_eq!(export["guarded"]["formulas"], true),
+                (false, _) => assert_eq!(export.get("guarded"), None),
+            }
+        }
+    }
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_are_asked_for_over_graphql_and_on_the_command_line() {
+    let platform = Platform::sample("formats_asked", 2_000).await;
+    sqlx::raw_sql(FORMULAS).execute(&platform.warehouse).await.unwrap();
+    let service = platform.serve("all", "api,worker", &[]).await;
+    let (start, end) = day_range();
+    let request =
+        |form: &str| format!("mutation {{ requestData(startTime: {start}, endTime: {end}, tables: [\"vms\"]{form}) }}");
+    for (form, words) in [
+        (", format: CSV, compression: SNAPPY", "csv files are not compressed with snappy"),
+        (", format: JSONL, compression: SNAPPY", "jsonl files are not compressed with snappy"),
+        (", compression: GZIP", "without a format"),
+    ] {
+        let answer = service.ask(&request(form)).await;
+        let error = &answer["errors"][0];
+        assert_eq!(error["extensions"]["code"], "BAD_REQUEST", "{form}: {answer}");
+        assert!(error["message"].as_str().unwrap().contains(words), "{form}: {answer}");
+    }
+    let (jobs,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM export_jobs").fetch_one(&platform.metadata).await.unwrap();
+    assert_eq!(jobs, 0, "nothing that cannot be is stored");
+    for (form, format, compression, media_type) in [
+        (", format: CSV", json!("CSV"), Value::Null, "text/csv; charset=utf-8; header=present"),
+        (", format: CSV, compression: GZIP", json!("CSV"), json!("GZIP"), "application/gzip"),
+        (", format: JSONL", json!("JSONL"), Value::Null, "application/x-ndjson"),
+        (", format: JSONL, compression: ZSTD", json!("JSONL"), json!("ZSTD"), "application/zstd"),
+        ("", Value::Null, Value::Null, "application/vnd.apache.parquet"),
+    ] {
+        let answer = service.ask(&request(form)).await;
+        let id = answer["data"]["requestData"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
+        let status = service.finished(&id).await;
+        assert_eq!(status["status"], "Completed", "{status}");
+        let query = format!("mutation {{ requestStatus(requestId: \"{id}\") {{ format compression }} }}");
+        let said = service.ask(&query).await["data"]["requestStatus"].take();
+        assert_eq!(said, json!({"format": format, "compression": compression}));
+        let link = status["dataRequestDownloadLinks"]["vms"][0].as_str().unwrap();
+        let answer = reqwest::get(link).await.unwrap();
+        assert_eq!(answer.headers()["content-type"], media_type, "{form}");
+    }
+
+    // The shell, with the guard switched off.
+    let (start, end) = (start.to_string(), end.to_string());
+    let arguments = ["--json", "export", "--start", &start, "--end", &end, "--table", "vms"];
+    let mut command = platform.program(&[&arguments[..], &["--format", "csv", "--compression", "gzip"]].concat());
+    let output = command.env("EXPORTER_CSV_FORMULA_GUARD", "false").output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let link = answer["tables"]["vms"]["links"][0].as_str().unwrap();
+    let place = link.split('?').next().unwrap().split_once(&format!("/{}/", s3::BUCKET)).unwrap().1.to_owned();
+    assert!(place.ends_with("/vms_000.csv.gz"), "{place}");
+    let folder = tempfile::tempdir().unwrap();
+    let (file, manifest) = fetch(&platform, &place, folder.path()).await;
+    assert_eq!(manifest["export"]["guarded"], json!({"formulas": false, "values": {}}));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(std::fs::File::open(file).unwrap()), &mut text)
+        .unwrap();
+    assert!(text.contains("'-x") && !text.contains("''-x"), "texts are what they are");
+    let command = platform.program(&[&arguments[..], &["--compression", "gzip"]].concat()).output().await.unwrap();
+    assert_eq!(command.status.code(), Some(2), "a compression without a format");
 }

@@ -109,7 +109,7 @@ pub(crate) fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition 
 /// A store with what the gate is given.
 pub(crate) struct Bench {
     _folder: tempfile::TempDir,
-    _server: LocalS3,
+    pub(crate) server: LocalS3,
     pub(crate) store: S3Store,
 }
 
@@ -118,7 +118,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let server = s3::local(folder.path()).await;
         let store = server.store(s3::BUCKET).await.unwrap();
-        Self { _folder: folder, _server: server, store }
+        Self { _folder: folder, server, store }
     }
 
     pub(crate) async fn stage(&self, bytes: &[u8], rows: usize) -> StagedPartition {

@@ -6,6 +6,7 @@ use classification::actions::Action;
 use classification::{Care, Policy, Predicate};
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::jobs::{Compression, ExportFormat, FileForm, StagedPartition};
+use data_exporter::local::s3::{Fault, Operation};
 use data_exporter::pipeline::TablePlan;
 use data_exporter::pipeline::gate::{self, GateReport};
 use data_exporter::storage::ObjectStore;
@@ -274,6 +275,27 @@ async fn only_the_committed_bytes_pass_in_every_form() {
                 assert_eq!(refused.code, ErrorCode::GateRefused, "{place}: {}", refused.message);
             }
         }
+    }
+}
+
+/// What a store does not hand over is its fault, and not the file's: the table is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_fails_on_the_way_is_no_refusal() {
+    let bench = Bench::new().await;
+    let text = [HEADER.to_owned(), FUSION.0.repeat(120_000)].concat();
+    assert!(text.len() > 3 << 20, "two pieces");
+    for (compression, before) in
+        [(Compression::None, 1), (Compression::None, 0), (Compression::Gzip, 0), (Compression::Zstd, 0)]
+    {
+        let bytes = pack(text.as_bytes(), compression);
+        let plan = written(&plan(), ExportFormat::Csv, compression);
+        let staged = bench.stage(&bytes, 120_000).await;
+        let faults = bench.server.faults();
+        faults.next(Operation::GetObject, before, Fault::Delay(std::time::Duration::ZERO));
+        faults.next(Operation::GetObject, 1, Fault::Denied);
+        let failure = gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, 1.0).await.unwrap_err();
+        assert_eq!(failure.code, ErrorCode::StorageDenied, "{compression:?} {before}: {failure}");
+        assert_eq!(gate::pass(&bench.store, &[staged], &plan, 1.0).await.unwrap().rows, 120_000);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use data_exporter::jobs::{JobState, TableState};
+use data_exporter::jobs::{Compression, ExportFormat, FileChoice, JobState, TableState};
 use data_exporter::storage::s3::S3Store;
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
@@ -120,10 +120,21 @@ const MESSAGE_SEARCHED: &str = r#"jsonb_build_object('columns', (SELECT jsonb_ag
     THEN c || '{"scan": true}' ELSE c END) FROM jsonb_array_elements(NEW.plan -> 'policy' -> 'columns') AS c))"#;
 
 async fn refused(name: &str, table: &str, code: &str, words: &[&str], prepare: impl AsyncFn(&Platform)) {
+    refused_as(FileChoice::default(), name, table, code, words, prepare).await;
+}
+
+async fn refused_as(
+    files: FileChoice,
+    name: &str,
+    table: &str,
+    code: &str,
+    words: &[&str],
+    prepare: impl AsyncFn(&Platform),
+) {
     let platform = Platform::sample(name, ROWS).await;
     prepare(&platform).await;
     let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
-    let view = worker.finished(worker.request(&[table, "way"]).await).await;
+    let view = worker.finished(worker.request_in(&[table, "way"], files).await).await;
     assert_eq!(view.state, JobState::Failed);
     let found = view.tables.iter().find(|candidate| candidate.name.to_string() == table).unwrap();
     let error = found.error.clone().unwrap();
@@ -155,15 +166,20 @@ async fn refused(name: &str, table: &str, code: &str, words: &[&str], prepare: i
     worker.stop().await;
 }
 
+/// One value that the search of the gate must find.
+async fn canary(platform: &Platform) {
+    sqlx::raw_sql("UPDATE vms SET message = 'call jane@example.com' WHERE vms_id = (SELECT max(vms_id) FROM vms WHERE shown_at >= '2026-03-02T00:00Z' AND shown_at < '2026-03-03T00:00Z')")
+        .execute(&platform.warehouse)
+        .await
+        .unwrap();
+    change_plan(platform, "vms", MESSAGE_SEARCHED).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn personal_data_that_nothing_removed_is_not_published() {
     let words = ["file 0 of 'vms'", "column 'message': EMAIL in 1 values", "its files are deleted"];
     refused("gate_canary", "vms", "GATE_FOUND_PERSONAL_DATA", &words, async |platform| {
-        sqlx::raw_sql("UPDATE vms SET message = 'call jane@example.com' WHERE vms_id = (SELECT max(vms_id) FROM vms WHERE shown_at >= '2026-03-02T00:00Z' AND shown_at < '2026-03-03T00:00Z')")
-            .execute(&platform.warehouse)
-            .await
-            .unwrap();
-        change_plan(platform, "vms", MESSAGE_SEARCHED).await;
+        canary(platform).await;
     })
     .await;
 }
@@ -194,6 +210,33 @@ async fn other_columns_and_other_bytes_are_not_published() {
         .execute(&platform.metadata)
         .await
         .unwrap();
+    })
+    .await;
+}
+
+/// Files of lines are held to the same: personal data, sources, columns and bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_refused_for_the_same_reasons() {
+    let form = |format, compression| FileChoice { format: Some(format), compression: Some(compression) };
+    let csv = form(ExportFormat::Csv, Compression::Gzip);
+    let jsonl = form(ExportFormat::Jsonl, Compression::Zstd);
+    for (name, files) in [("csv", csv), ("jsonl", jsonl)] {
+        let words = ["file 0 of 'vms'", "column 'message': EMAIL in 1 values", "its files are deleted"];
+        let (name, code) = (format!("gate_canary_{name}"), "GATE_FOUND_PERSONAL_DATA");
+        refused_as(files, &name, "vms", code, &words, canary).await;
+    }
+    let words = ["file 0 of 'probe_speed'", "rows that the policy does not admit, by source"];
+    refused_as(csv, "gate_source_csv", "probe_speed", "GATE_REFUSED", &words, async |platform| {
+        let rows = r#"'{"rows": {"in": {"column": "source", "values": ["TOMTOM"]}}}'::jsonb"#;
+        change_plan(platform, "probe_speed", rows).await;
+    })
+    .await;
+    // Everything is there, and the last column is first.
+    let order = r#"jsonb_build_object('columns', jsonb_build_array(NEW.plan -> 'policy' -> 'columns' -> -1)
+        || ((NEW.plan -> 'policy' -> 'columns') - -1))"#;
+    let words = ["or in another order, where the policy grants"];
+    refused_as(jsonl, "gate_order_jsonl", "vms", "GATE_REFUSED", &words, async |platform| {
+        change_plan(platform, "vms", order).await;
     })
     .await;
 }

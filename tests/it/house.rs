@@ -179,7 +179,8 @@ fn the_gate_shares_nothing_with_what_it_checks() {
     let forbidden =
         Regex::new(r"\bpii\s*::|::\s*(?:pii|protect)\b|\bprotect\s*::|\bProtect(?:or|ed)\b|\bScanner\b").unwrap();
     // What writes files of lines does not say how they are read.
-    let encoder = Regex::new(r"\bencode\s*::\s*(?:text|\{[^;]*\btext)\b|\bText(?:Encoder|Format|Compression)\b").unwrap();
+    let encoder =
+        Regex::new(r"\bencode\s*::\s*(?:text|\{[^;]*\btext)\b|\bText(?:Encoder|Format|Compression)\b").unwrap();
     // Also behind a list of imports.
     let lists = Regex::new(r"\b(?:classification|crate|pipeline|super)::\{[^;]*\b(?:pii|protect)\b").unwrap();
     let alias = Regex::new(r"\buse classification(?:\s*;|\s+as\b|::\*)").unwrap();
