@@ -9,7 +9,8 @@
 //! finished, by repeating it with the same bytes, and stays listed as completed. Before the seal, a finalizer has no
 //! way to write a manifest any more.
 //!
-//! Locks are taken in the order of the workers: partition, table, job. Partitions are never waited for.
+//! Locks are taken in the order of the workers: partition, table, job. Partitions are never waited for here; elsewhere
+//! several are waited for in the order of their ids.
 
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;

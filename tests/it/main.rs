@@ -50,6 +50,7 @@ mod local_s3_durability;
 mod local_s3_faults;
 mod mutants;
 mod pii_canaries;
+mod lock_order;
 mod protect;
 mod protect_actions;
 mod protect_export;

@@ -172,7 +172,9 @@ impl Queue {
         found.map(drop).ok_or_else(|| QueueError::LeaseLost(claim.clone()))
     }
 
-    /// Ends a table badly, with everything that is open of it. `fence` is the caller's own lease, if it has one.
+    /// Ends a table badly, with everything that is open of it. `fence` is the caller's own lease, if it has one. What is
+    /// open is locked before the fence is looked at, all of it in one order: of two partitions that end their table at
+    /// once the second finds its lease lost.
     pub(in crate::jobs) async fn end_table(
         &self,
         job: JobId,
@@ -184,6 +186,11 @@ impl Queue {
         let (table, failure) = (table.clone(), failure.clone());
         self.in_transaction(move |tx| {
             Box::pin(async move {
+                sqlx::query(include_str!("../sql/lock_open_partitions.sql"))
+                    .bind(job.0)
+                    .bind(table.to_string())
+                    .execute(&mut *tx)
+                    .await?;
                 if let Some(claim) = fence {
                     check_fence(tx, &claim).await?;
                 }
