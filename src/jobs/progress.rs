@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 pub struct Progress {
     rows: AtomicI64,
     stored: AtomicI64,
+    checked: AtomicI64,
 }
 
 impl Progress {
@@ -20,13 +21,19 @@ impl Progress {
         self.stored.fetch_add(i64::try_from(amount.max(1)).unwrap_or(i64::MAX), Ordering::Relaxed);
     }
 
+    /// Notes that a piece of what was stored has been read back and checked.
+    pub fn checked(&self) {
+        self.checked.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Rows read.
     pub fn rows(&self) -> i64 {
         self.rows.load(Ordering::Relaxed)
     }
 
-    /// A number that differs whenever anything has moved: rows read and bytes stored together.
+    /// A number that differs whenever anything has moved: rows read, bytes stored and pieces checked together.
     pub fn moved(&self) -> i64 {
-        self.rows().wrapping_add(self.stored.load(Ordering::Relaxed))
+        let worked = self.stored.load(Ordering::Relaxed).wrapping_add(self.checked.load(Ordering::Relaxed));
+        self.rows().wrapping_add(worked)
     }
 }

@@ -5,6 +5,7 @@
 //! with the same bytes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -16,7 +17,7 @@ use super::gate::{self, GateReport};
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{Compression, ExportFormat, FileForm, FileReport, PublishedFile, TableTask};
+use crate::jobs::{Compression, ExportFormat, FileForm, FileReport, Progress, PublishedFile, TableTask};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 use crate::warehouse::ScanSpec;
 
@@ -162,7 +163,11 @@ pub struct GuardInfo {
 }
 
 /// Publishes a table whose partitions are all staged. Returns its files and the manifest's address.
-pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Vec<PublishedFile>, String), Stopped> {
+pub(super) async fn publish(
+    pipeline: &Pipeline,
+    task: &TableTask,
+    progress: &Arc<Progress>,
+) -> Result<(Vec<PublishedFile>, String), Stopped> {
     let plan = TablePlan::read(task.plan.clone())?;
     let store = pipeline.store.as_ref();
     let files: Vec<PublishedFile> = task
@@ -176,7 +181,7 @@ pub(super) async fn publish(pipeline: &Pipeline, task: &TableTask) -> Result<(Ve
         })
         .collect();
 
-    let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample).await?;
+    let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample, progress).await?;
     let keys: Vec<String> = files.iter().map(|file| file.key.clone()).collect();
     pipeline.queue.record_publication(task, &keys).await.map_err(stopped)?;
     stream::iter(task.staged.iter().zip(&files))

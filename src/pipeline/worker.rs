@@ -140,7 +140,7 @@ impl Worker {
         let lease = self.heartbeat.hold(claim.clone(), asked);
         let watched = self.watched(&lease);
         let patience = Patience { limit: self.pipeline.settings.stall, before_first: Duration::ZERO };
-        match under(&lease, stop, patience, publish(&watched, &task)).await {
+        match under(&lease, stop, patience, publish(&watched, &task, &lease.progress())).await {
             Ok((files, manifest_url)) => {
                 let rows: i64 = files.iter().map(|file| file.rows).sum();
                 tracing::info!(job = %task.job, table = %task.table, files = files.len(), rows, "published");

@@ -10,7 +10,7 @@ use chrono::{TimeZone, Utc};
 use classification::actions::Action;
 use classification::{Care, ColumnKind, Policy, PolicyColumn, Predicate};
 use data_exporter::error::{ErrorCode, Failure};
-use data_exporter::jobs::{FileForm, FileReport, StagedPartition, Window};
+use data_exporter::jobs::{FileForm, FileReport, Progress, StagedPartition, Window};
 use data_exporter::local::s3::LocalS3;
 use data_exporter::pipeline::TablePlan;
 use data_exporter::pipeline::encode::Encoder;
@@ -106,6 +106,15 @@ pub(crate) fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition 
     }
 }
 
+async fn pass(
+    store: &S3Store,
+    staged: &[StagedPartition],
+    plan: &TablePlan,
+    sample: f64,
+) -> Result<GateReport, Failure> {
+    gate::pass(store, staged, plan, sample, &Arc::default()).await
+}
+
 /// A store with what the gate is given.
 pub(crate) struct Bench {
     _folder: tempfile::TempDir,
@@ -131,7 +140,7 @@ impl Bench {
     /// What the gate says of this file under this plan, as it was staged.
     pub(crate) async fn pass(&self, plan: &TablePlan, bytes: &[u8], rows: usize) -> Result<GateReport, Failure> {
         let staged = self.stage(bytes, rows).await;
-        gate::pass(&self.store, &[staged], plan, 1.0).await
+        pass(&self.store, &[staged], plan, 1.0).await
     }
 
     /// As [`Bench::pass`] of these rows; checks that a refusal tells no value.
@@ -341,15 +350,15 @@ async fn only_the_committed_bytes_pass() {
 
     let mut staged = bench.stage(&good, 2_000).await;
     staged.sha256 = "0".repeat(64);
-    let refused = gate::pass(&bench.store, &[staged.clone()], &plan, 1.0).await.unwrap_err();
+    let refused = pass(&bench.store, &[staged.clone()], &plan, 1.0).await.unwrap_err();
     assert!(refused.message.contains("another SHA-256"), "{}", refused.message);
     for (rows, bytes, words) in [(2_001, 0, "2000 rows instead of 2001"), (2_000, 1, "bytes instead of")] {
         let staged = StagedPartition { row_count: rows, byte_count: staged.byte_count + bytes, ..staged.clone() };
-        let refused = gate::pass(&bench.store, &[staged], &plan, 1.0).await.unwrap_err();
+        let refused = pass(&bench.store, &[staged], &plan, 1.0).await.unwrap_err();
         assert!(refused.code == ErrorCode::GateRefused && refused.message.contains(words), "{}", refused.message);
     }
     let gone = StagedPartition { staging_key: "_staging/nowhere".to_owned(), ..staged };
-    let refused = gate::pass(&bench.store, &[gone], &plan, 1.0).await.unwrap_err();
+    let refused = pass(&bench.store, &[gone], &plan, 1.0).await.unwrap_err();
     assert!(refused.message.contains("not in the object store any more"), "{}", refused.message);
 
     // Wherever a byte is another one, the file is refused; nothing ends in a panic or a fault of the exporter.
@@ -360,7 +369,7 @@ async fn only_the_committed_bytes_pass() {
         let body = Bytes::from(damaged);
         bench.store.put_if_absent(&s3::key(&place), body, "application/octet-stream").await.unwrap();
         let staged = StagedPartition { staging_key: place.clone(), ..self::staged("", &good, 2_000) };
-        let refused = gate::pass(&bench.store, &[staged], &plan, 1.0).await.unwrap_err();
+        let refused = pass(&bench.store, &[staged], &plan, 1.0).await.unwrap_err();
         assert_eq!(refused.code, ErrorCode::GateRefused, "{place}: {}", refused.message);
     }
 }
@@ -400,11 +409,11 @@ async fn a_sample_is_told_and_checks_every_row_all_the_same() {
     let bytes = file(&[batch(&vec![FUSION; 1_000])], options.clone());
     let staged = bench.stage(&bytes, 1_000).await;
     for (sample, searched, told) in [(0.25, 3, Some("0.25")), (0.001, 1, Some("0.001")), (1.0, 10, None)] {
-        let report = gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, sample).await.unwrap();
+        let report = pass(&bench.store, std::slice::from_ref(&staged), &plan, sample).await.unwrap();
         assert_eq!((report.row_groups, report.searched, report.sample.as_deref()), (10, searched, told));
         assert_eq!((report.rows, report.values), (1_000, searched * 100));
         assert_eq!(
-            gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, sample).await.unwrap(),
+            pass(&bench.store, std::slice::from_ref(&staged), &plan, sample).await.unwrap(),
             report,
             "the same again"
         );
@@ -412,5 +421,18 @@ async fn a_sample_is_told_and_checks_every_row_all_the_same() {
     let mut rows = vec![FUSION; 1_000];
     rows[999] = HERE;
     let staged = bench.stage(&file(&[batch(&rows)], options), 1_000).await;
-    assert!(gate::pass(&bench.store, &[staged], &plan, 0.001).await.unwrap_err().message.contains("by source"));
+    assert!(pass(&bench.store, &[staged], &plan, 0.001).await.unwrap_err().message.contains("by source"));
+}
+
+/// The store's own answers are counted elsewhere: this is what goes on between two of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_checked_counts_as_progress() {
+    let bench = Bench::new().await;
+    let mut plan = plan();
+    plan.policy.columns[2].scan = true;
+    let options = ParquetOptions { row_group_rows: 100, ..ParquetOptions::default() };
+    let staged = bench.stage(&file(&[batch(&vec![FUSION; 1_000])], options), 1_000).await;
+    let progress = Arc::new(Progress::default());
+    let report = gate::pass(&bench.store, &[staged], &plan, 1.0, &progress).await.unwrap();
+    assert_eq!(progress.moved(), i64::try_from(report.row_groups).unwrap() * 2, "a batch and a column of each group");
 }

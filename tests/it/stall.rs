@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_exporter::jobs::{JobState, TableState};
+use data_exporter::jobs::{ExportFormat, FileChoice, JobState, TableState};
+use data_exporter::local::s3::{Fault, Operation};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::warehouse::postgres::PostgresOptions;
 
@@ -56,7 +57,7 @@ async fn what_is_slow_but_moves_is_left_alone() {
     let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
     let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
     let worker = Running::with_settings(&platform, warehouse, store, impatient());
-    let delay = data_exporter::local::s3::Fault::Delay(Duration::from_millis(900));
+    let delay = Fault::Delay(Duration::from_millis(900));
     platform.s3.faults().often(None, 100, delay);
     let view = worker.finished(worker.request(&["vms"]).await).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
@@ -65,5 +66,51 @@ async fn what_is_slow_but_moves_is_left_alone() {
         .await
         .unwrap();
     assert_eq!(attempts, 1);
+    worker.stop().await;
+}
+
+/// The last gate reads a staged file back; all of it may take longer than nothing may move.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_reads_for_long_is_left_alone() {
+    let platform = Platform::sample("slow_gate", 8_000).await;
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+    let worker = Running::with_settings(&platform, warehouse, store, impatient());
+    platform.s3.faults().often(Some(Operation::GetObject), 100, Fault::Delay(Duration::from_millis(1_200)));
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    let reads = platform.s3.faults().seen(Operation::GetObject);
+    assert!(reads >= 2, "nothing but these moved for longer than may be: {reads} reads");
+    let (attempts, crashes): (i32, i32) = sqlx::query_as("SELECT max(attempts), max(crashes) FROM export_job_tables")
+        .fetch_one(&platform.metadata)
+        .await
+        .unwrap();
+    assert_eq!((attempts, crashes), (1, 0));
+    worker.stop().await;
+}
+
+/// When the last row of a file of lines has been read, it is still to be stored: part by part, and then put together.
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_are_stored_slowly_are_left_alone() {
+    let platform = Platform::sample("slow_lines", 8_000).await;
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+    let worker = Running::with_settings(&platform, warehouse, store, impatient());
+    for operation in [Operation::UploadPart, Operation::CompleteMultipart] {
+        platform.s3.faults().often(Some(operation), 100, Fault::Delay(Duration::from_millis(1_200)));
+    }
+    for format in [ExportFormat::Csv, ExportFormat::Jsonl] {
+        let job = worker.request_in(&["vms"], FileChoice { format: Some(format), compression: None }).await;
+        worker.finished(job).await;
+        let (partitions, done, attempts): (i64, i64, i32) = sqlx::query_as(
+            "SELECT count(*), count(*) FILTER (WHERE state = 'COMPLETED'), max(attempts)
+             FROM export_job_partitions WHERE job_id = $1",
+        )
+        .bind(job.0)
+        .fetch_one(&platform.metadata)
+        .await
+        .unwrap();
+        assert_eq!((done, attempts), (partitions, 1), "{format:?}");
+    }
     worker.stop().await;
 }

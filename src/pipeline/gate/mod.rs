@@ -32,7 +32,7 @@ use super::encode::footer::{self, Footer};
 use super::extract::POLICY_HASH;
 use super::plan::TablePlan;
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{ExportFormat, StagedPartition};
+use crate::jobs::{ExportFormat, Progress, StagedPartition};
 use crate::storage::{ObjectKey, ObjectStore};
 use lines::ExpectedLines;
 use read::{Expected, Reader, Refusal};
@@ -67,15 +67,17 @@ pub struct GateReport {
     pub guarded: BTreeMap<String, u64>,
 }
 
-/// Checks every file of a table, one after the other: each takes a row group's memory, while others extract.
+/// Checks every file of a table, one after the other: each takes a row group's memory, while others extract. Counts into
+/// `progress` what it has checked, since a row group may take long of which nothing is read meanwhile.
 pub async fn pass(
     store: &dyn ObjectStore,
     staged: &[StagedPartition],
     plan: &TablePlan,
     sample: f64,
+    progress: &Arc<Progress>,
 ) -> Result<GateReport, Failure> {
     let table = plan.policy.table.to_string();
-    let reader = Reader::new(&plan.policy, sample).map_err(|problem| {
+    let reader = Reader::new(&plan.policy, sample, Arc::clone(progress)).map_err(|problem| {
         Failure::new(ErrorCode::GateRefused, format!("'{table}' cannot be searched: {problem}; nothing was published"))
     })?;
     let reader = Arc::new(reader);

@@ -17,6 +17,7 @@ use super::GateReport;
 use super::groups::RowGroups;
 use super::rows::{Breach, RowChecks};
 use super::search::{Column, Found, Search};
+use crate::jobs::Progress;
 
 /// What is known of a file before it is read through.
 #[derive(Debug)]
@@ -52,18 +53,20 @@ pub(super) struct Reader {
     pub(super) searched: Vec<(String, bool)>,
     pub(super) search: Option<Search>,
     sample: f64,
+    /// Each batch and each column that was checked, so that it is seen to go on.
+    progress: Arc<Progress>,
 }
 
 impl Reader {
-    /// By this policy, searching this share of the row groups.
+    /// By this policy, searching this share of the row groups; what it has checked is counted into `progress`.
     ///
     /// # Errors
     /// PII rules that cannot be read.
-    pub(super) fn new(policy: &Policy, sample: f64) -> Result<Self, &'static str> {
+    pub(super) fn new(policy: &Policy, sample: f64, progress: Arc<Progress>) -> Result<Self, &'static str> {
         let columns = policy.columns.iter().filter(|column| column.scan);
         let searched: Vec<_> = columns.map(|column| (column.name.clone(), column.kind == ColumnKind::Json)).collect();
         let search = if searched.is_empty() { None } else { Some(Search::new(&policy.pii_rules)?) };
-        Ok(Self { checks: RowChecks::new(policy), searched, search, sample })
+        Ok(Self { checks: RowChecks::new(policy), searched, search, sample, progress })
     }
 
     /// The columns that are read: those that a check asks for, or else the smallest, so that rows are counted.
@@ -127,6 +130,7 @@ impl Reader {
                 for column in searching.into_iter().flatten() {
                     report.values += column.values;
                     let (name, found) = column.finish();
+                    self.progress.checked();
                     report.distinct += found.values;
                     for (label, count) in found.labels {
                         *personal.entry((name.to_owned(), label)).or_default() += count;
@@ -148,6 +152,7 @@ impl Reader {
 
     /// Holds rows to the policy.
     pub(super) fn check(&self, batch: &RecordBatch) -> Result<(), Refusal> {
+        self.progress.checked();
         match self.checks.check(batch) {
             Ok(None) => Ok(()),
             Ok(Some(Breach::Rows(columns))) => Err(Refusal::Broken(format!(
