@@ -149,7 +149,7 @@ fn lie(what: &str, number: usize, mut message: Vec<u8>) -> Vec<Vec<u8>> {
 }
 
 fn command(tag: &str) -> Vec<u8> {
-    [&[b'C'], (tag.len() as i32 + 5).to_be_bytes().as_slice(), tag.as_bytes(), &[0]].concat()
+    [b"C".as_slice(), (tag.len() as i32 + 5).to_be_bytes().as_slice(), tag.as_bytes(), &[0]].concat()
 }
 
 #[tokio::test]

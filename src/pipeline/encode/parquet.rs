@@ -14,13 +14,14 @@ use super::{EncodeError, EncodedTail, Encoder};
 /// Who wrote a file, in its footer.
 pub const CREATED_BY: &str = concat!("data-exporter version ", env!("CARGO_PKG_VERSION"));
 
-/// A page is cut here, before compression.
-const PAGE: usize = 1 << 20;
+/// A page is cut here, before compression: small enough to be compressed out of the processor's own memory.
+const PAGE: usize = 128 << 10;
 /// All pages under way together, before compression: tables of many columns get smaller ones, and with them smaller
 /// compression contexts, which no estimate of the writer counts.
 const PAGES: usize = 16 << 20;
-/// A dictionary that grows beyond this is given up: the column repeats itself too little for it to pay.
-const DICTIONARY: usize = 128 << 10;
+/// A dictionary that grows beyond this is given up: the column repeats itself too little for it to pay, and zstd finds
+/// what repeats in plain pages too.
+const DICTIONARY: usize = 32 << 10;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -17,14 +17,14 @@ impl Binding {
     /// algorithm without such a hash, or one that is not listed here, the RFC leaves open what to do: nothing is bound.
     pub(super) fn of(certificate: &[u8]) -> Self {
         match signature_algorithm(certificate) {
-            // RSA with MD5, SHA-1, SHA-256 (1.2.840.113549.1.1) and ECDSA with SHA-1, SHA-256 (1.2.840.10045.4).
-            Some([.., 0x86, 0xf7, 0x0d, 1, 1, 4 | 5 | 11] | [.., 0xce, 0x3d, 4, 1 | 3 | 2] | [.., 0x3d, 4, 3, 2]) => {
+            // RSA (1.2.840.113549.1.1) with MD5, SHA-1 or SHA-256; ECDSA (1.2.840.10045.4) with SHA-1 or SHA-256.
+            Some([.., 0x86, 0xf7, 0x0d, 1, 1, 4 | 5 | 11] | [.., 0xce, 0x3d, 4, 1] | [.., 0xce, 0x3d, 4, 3, 2]) => {
                 Self::EndPoint(Sha256::digest(certificate).to_vec())
             }
-            Some([.., 0x86, 0xf7, 0x0d, 1, 1, 12] | [.., 0x3d, 4, 3, 3]) => {
+            Some([.., 0x86, 0xf7, 0x0d, 1, 1, 12] | [.., 0xce, 0x3d, 4, 3, 3]) => {
                 Self::EndPoint(Sha384::digest(certificate).to_vec())
             }
-            Some([.., 0x86, 0xf7, 0x0d, 1, 1, 13] | [.., 0x3d, 4, 3, 4]) => {
+            Some([.., 0x86, 0xf7, 0x0d, 1, 1, 13] | [.., 0xce, 0x3d, 4, 3, 4]) => {
                 Self::EndPoint(Sha512::digest(certificate).to_vec())
             }
             _ => Self::Impossible,

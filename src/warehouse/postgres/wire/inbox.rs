@@ -62,9 +62,9 @@ impl Inbox {
         self.consume(taken);
     }
 
-    /// Reads once, at least one byte, and says how many; an error at the end of the stream. There must be room: whoever waits for more
+    /// Reads once, at least one byte; an error at the end of the stream. There must be room: whoever waits for more
     /// has used up what he can.
-    pub(super) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<usize, WireError> {
+    pub(super) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), WireError> {
         // What is left is the beginning of one message, most often short.
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -78,7 +78,7 @@ impl Inbox {
             return Err(WireError::Closed);
         }
         self.end += read;
-        Ok(read)
+        Ok(())
     }
 
     /// The next message, whole unless it is longer than the buffer; what is beyond is then left out.
@@ -90,10 +90,10 @@ impl Inbox {
                 let skip = self.skip.min(have);
                 self.skip -= skip;
                 self.consume(skip);
-            } else if let Some((tag, length)) = head(self.bytes())? {
-                if have >= (HEAD + length).min(self.capacity()) {
-                    break (tag, length);
-                }
+            } else if let Some((tag, length)) = head(self.bytes())?
+                && have >= (HEAD + length).min(self.capacity())
+            {
+                break (tag, length);
             }
             self.fill(from).await?;
         };

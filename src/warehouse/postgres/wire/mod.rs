@@ -10,14 +10,13 @@
 
 mod address;
 mod binding;
+mod calm;
 mod cancel;
 mod copy_out;
 mod inbox;
 mod login;
 mod socket;
 mod tls;
-
-use std::time::Duration;
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -28,12 +27,6 @@ pub(super) use self::cancel::Canceller;
 pub(super) use self::copy_out::{Broken, CopyOut, Sink, Step};
 use self::inbox::{Frame, Inbox};
 use self::socket::Socket;
-
-/// A read of less than this has found the socket nearly empty.
-const LITTLE: usize = 64 << 10;
-
-/// How long such a reader waits before it looks again: the shortest that the runtime's clock knows.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// What went wrong on the wire. Holds nothing that the server wrote but a SQLSTATE.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +59,6 @@ pub(super) struct Connection {
     socket: Socket,
     inbox: Inbox,
     canceller: Canceller,
-    /// Whether the last read took all that the socket had, and that was little.
-    drained: bool,
 }
 
 impl Connection {
@@ -77,7 +68,7 @@ impl Connection {
         let mut inbox = Inbox::new();
         let key = login::login(&mut socket, &mut inbox, address, application_name).await?;
         let canceller = Canceller::new(peer, address.tls.clone(), key);
-        Ok(Self { socket, inbox, canceller, drained: false })
+        Ok(Self { socket, inbox, canceller })
     }
 
     /// Runs statements that yield no rows; afterwards the session must be inside a transaction.
@@ -98,6 +89,7 @@ impl Connection {
     pub(super) async fn copy(&mut self, statement: &str) -> Result<CopyOut, WireError> {
         self.inbox.settle();
         self.query(statement).await?;
+        self.socket.expect_flow();
         Ok(CopyOut::new())
     }
 
@@ -109,16 +101,8 @@ impl Connection {
     }
 
     /// Waits for more bytes. Losing this future loses none of them.
-    ///
-    /// The server writes 8 KiB at a time. A reader that is faster would be woken for each of them, which costs both
-    /// sides more than the bytes themselves: it waits for a moment and finds many.
     pub(super) async fn fill(&mut self) -> Result<(), WireError> {
-        if std::mem::take(&mut self.drained) {
-            tokio::time::sleep(PAUSE).await;
-        }
-        let read = self.inbox.fill(&mut self.socket).await?;
-        self.drained = read < LITTLE;
-        Ok(())
+        self.inbox.fill(&mut self.socket).await
     }
 
     /// Who can end this connection's query.

@@ -14,13 +14,14 @@ use tokio_rustls::client::TlsStream;
 use super::WireError;
 use super::address::{Address, Place};
 use super::binding::Binding;
+use super::calm::Calm;
 use super::tls::Tls;
 
 /// A connection of any kind.
 pub(super) enum Socket {
-    Tcp(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-    Unix(UnixStream),
+    Tcp(Calm<TcpStream>),
+    Tls(Box<TlsStream<Calm<TcpStream>>>),
+    Unix(Calm<UnixStream>),
 }
 
 /// Exactly where a connection leads: the address of a name that has several, so that a second one meets the same
@@ -53,7 +54,7 @@ pub(super) async fn reconnect(peer: &Peer, tls: &Tls) -> Result<Socket, WireErro
 
 async fn unix(path: &PathBuf, tls: &Tls) -> Result<Socket, WireError> {
     // No server speaks TLS there.
-    if tls.must { Err(WITHOUT) } else { Ok(Socket::Unix(UnixStream::connect(path).await?)) }
+    if tls.must { Err(WITHOUT) } else { Ok(Socket::Unix(Calm::new(UnixStream::connect(path).await?))) }
 }
 
 const WITHOUT: WireError = WireError::Tls("the server does not offer it");
@@ -61,15 +62,15 @@ const WITHOUT: WireError = WireError::Tls("the server does not offer it");
 async fn secure(mut stream: TcpStream, tls: &Tls) -> Result<Socket, WireError> {
     stream.set_nodelay(true)?;
     if !tls.ask {
-        return Ok(Socket::Tcp(stream));
+        return Ok(Socket::Tcp(Calm::new(stream)));
     }
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     stream.write_all(&request).await?;
     // One byte and not one more: what comes before the handshake is nobody's word.
     match stream.read_u8().await? {
-        b'S' => Ok(Socket::Tls(Box::new(tls.wrap(stream).await?))),
-        b'N' if !tls.must => Ok(Socket::Tcp(stream)),
+        b'S' => Ok(Socket::Tls(Box::new(tls.wrap(Calm::new(stream)).await?))),
+        b'N' if !tls.must => Ok(Socket::Tcp(Calm::new(stream))),
         b'N' => Err(WITHOUT),
         // A server that cannot even start a process for us says so in words.
         b'E' => Err(WireError::Closed),
@@ -78,6 +79,15 @@ async fn secure(mut stream: TcpStream, tls: &Tls) -> Result<Socket, WireError> {
 }
 
 impl Socket {
+    /// From now on much will come.
+    pub(super) fn expect_flow(&mut self) {
+        match self {
+            Self::Tcp(stream) => stream.expect_flow(),
+            Self::Tls(stream) => stream.get_mut().0.expect_flow(),
+            Self::Unix(stream) => stream.expect_flow(),
+        }
+    }
+
     /// What a proof of the password can be bound to.
     pub(super) fn binding(&self) -> Binding {
         match self {

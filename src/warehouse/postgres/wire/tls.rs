@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -54,7 +54,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Shakes hands over a connection whose server has agreed to.
-    pub(super) async fn wrap(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, WireError> {
+    pub(super) async fn wrap<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Result<TlsStream<S>, WireError> {
         let host =
             ServerName::try_from(self.host.clone()).map_err(|_| WireError::Tls("the host has no proper name"))?;
         let connector = TlsConnector::from(Arc::new(self.config().await?));
