@@ -259,3 +259,28 @@ impl Fault<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn silence_is_not_an_end() {
+        for (word, ends) in [(None, false), (Some(Word::End), true)] {
+            let (sender, words) = mpsc::channel(1);
+            if let Some(word) = word {
+                assert!(sender.try_send(word).is_ok());
+            }
+            // As a task that panics or is shut down with its runtime drops it.
+            drop(sender);
+            let mut stream = CopyStream { schema: Arc::new(Schema::empty()), words, ended: false };
+            for _ in 0..2 {
+                assert_eq!(matches!(stream.next().await, Ok(None)), ends);
+            }
+        }
+    }
+}
