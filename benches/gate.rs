@@ -216,8 +216,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     for (name, scan) in [("rows alone", false), ("rows and both texts", true)] {
         let plan = plan(scan);
-        let (report, seconds) =
-            timed(|| runtime.block_on(gate::pass(&store, std::slice::from_ref(&staged), &plan, 1.0)).unwrap());
+        let (report, seconds) = timed(|| {
+            runtime.block_on(gate::pass(&store, std::slice::from_ref(&staged), &plan, 1.0, &Arc::default())).unwrap()
+        });
         println!("gate over {name}: {seconds:.2} CPU seconds, {:.2} of encoding; {report:?}", seconds / encoding);
     }
 }
