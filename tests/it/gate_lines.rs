@@ -1,5 +1,7 @@
 //! The last gate over CSV and JSONL made by hand: what it lets pass, what it refuses, and in which words.
 
+use std::sync::Arc;
+
 use std::io::Write;
 
 use classification::actions::Action;
