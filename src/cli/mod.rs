@@ -69,7 +69,8 @@ enum Command {
 /// Runs the command line and returns the process's exit code.
 pub async fn run(cli: Cli) -> ExitCode {
     let json = cli.json;
-    match dispatch(cli).await {
+    // Each command waits for much; together they are more than a stack should hold.
+    match Box::pin(dispatch(cli)).await {
         Ok(code) => code,
         Err(failure) => {
             output::failure(&failure, json);
