@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use classification::rules::{ExportTable, FileFormat as RuleFormat};
+use classification::rules::{ExportTable, FileFormat as RuleFormat, TypeProfile};
 use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -137,6 +137,8 @@ async fn plan_table(
         rows: policy.rows.clone(),
         slice: Some(slice.clone()),
         guards: guards(&policy, Some(&slice))?,
+        type_profile: row.type_profile.unwrap_or(TypeProfile::Portable),
+        options: BTreeMap::new(),
     };
     let estimate = pipeline.warehouse.estimate(&whole).await?;
     let bytes = estimate.rows * estimate.row_bytes;

@@ -4,8 +4,11 @@
 //! Nothing here decides what may leave: a [`ScanSpec`] is made from a compiled policy and names every column and
 //! every row condition. There is no way to ask for "all columns".
 
+pub mod geo;
+mod options;
 pub mod postgres;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -13,10 +16,13 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use classification::{CatalogColumn, PolicyColumn, Predicate, TableName};
+use classification::rules::TypeProfile;
+use classification::{CatalogColumn, ColumnKind, PolicyColumn, Predicate, TableName};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ErrorCode, Failure};
+
+pub use self::options::{ColumnOptions, FidelityCount, GeometryForm, LONGEST_TEXT, OnTooLong, OnUnrepresentable};
 
 /// A table as the catalog has it now.
 #[derive(Debug, Clone)]
@@ -35,6 +41,29 @@ pub struct ShapeColumn {
     /// The type for a manifest in the words of Redshift's `COPY … MANIFEST`, such as `bigint`; `None` for a type
     /// that cannot be exported.
     pub manifest_type: Option<String>,
+    /// The same for files of the `native` profile.
+    pub native_manifest_type: Option<String>,
+}
+
+impl ShapeColumn {
+    /// The type for a manifest of a column that is written under this profile with these options.
+    pub fn manifest_type_under(&self, profile: TypeProfile, options: &ColumnOptions) -> Option<String> {
+        if options.on_unrepresentable == OnUnrepresentable::Text {
+            return Some("character varying".to_owned());
+        }
+        let own = match profile {
+            TypeProfile::Portable => self.manifest_type.clone(),
+            TypeProfile::Native => self.native_manifest_type.clone(),
+        }?;
+        Some(match (options.geometry, options.decimals) {
+            (Some(GeometryForm::Wkb), _) => "binary varying".to_owned(),
+            (Some(GeometryForm::Text | GeometryForm::Polyline), _) => "character varying".to_owned(),
+            (None, Some(decimals)) if self.catalog.kind == ColumnKind::Number && own == "character varying" => {
+                format!("numeric(38,{decimals})")
+            }
+            _ => own,
+        })
+    }
 }
 
 /// How a column holds time.
@@ -113,6 +142,16 @@ pub struct ScanSpec {
     /// What is read beside the columns.
     #[serde(default)]
     pub guards: Vec<Guard>,
+    /// How types are written that not every reader has.
+    #[serde(default = "portable")]
+    pub type_profile: TypeProfile,
+    /// What is said of single columns; those of which nothing is said are not here.
+    #[serde(default)]
+    pub options: BTreeMap<String, ColumnOptions>,
+}
+
+fn portable() -> TypeProfile {
+    TypeProfile::Portable
 }
 
 /// What the warehouse expects of a scan, from its statistics.
@@ -172,6 +211,20 @@ pub enum WarehouseError {
         /// The type.
         sql_type: String,
     },
+    /// An option of a column that its type does not take.
+    #[error(
+        "column '{column}' of '{table}' has type {sql_type}, which {reason}; correct its row in column_export_options"
+    )]
+    OptionUnfit {
+        /// The table.
+        table: TableName,
+        /// The column.
+        column: String,
+        /// Its type.
+        sql_type: String,
+        /// What does not go together.
+        reason: &'static str,
+    },
     /// A value that the file's type cannot hold.
     #[error("a value in column '{column}' of '{table}' cannot be represented: {reason}")]
     ValueUnrepresentable {
@@ -221,6 +274,7 @@ impl WarehouseError {
             Self::TableNotFound { .. } => ErrorCode::TableNotFound,
             Self::SchemaChanged { .. } => ErrorCode::SchemaChanged,
             Self::TypeUnsupported { .. } => ErrorCode::TypeUnsupported,
+            Self::OptionUnfit { .. } => ErrorCode::RulesInvalid,
             Self::ValueUnrepresentable { .. } => ErrorCode::ValueUnrepresentable,
             Self::Unavailable { .. } => ErrorCode::WarehouseUnavailable,
             Self::Denied { .. } => ErrorCode::WarehouseDenied,
@@ -244,6 +298,11 @@ pub trait BatchStream: Send {
 
     /// The next batch, never empty; `None` at the end. Dropped before its end, the server's query is ended too.
     async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError>;
+
+    /// What was changed in the batches so far; complete once [`Self::next`] has said that there are no more.
+    fn fidelity(&self) -> Vec<FidelityCount> {
+        Vec::new()
+    }
 }
 
 /// How a warehouse and the role that asks it are set up.

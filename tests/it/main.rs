@@ -33,6 +33,8 @@ mod export_trouble;
 mod extract_faults;
 mod extract_scan;
 mod extract_types;
+mod extract_types_more;
+mod extract_types_policies;
 mod foreign_ids;
 mod formats;
 mod gate_files;

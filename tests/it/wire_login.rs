@@ -1,7 +1,9 @@
 //! Who a scan says it is, and whom it believes: passwords of every kind, TLS of every mode, against a real server.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use classification::rules::TypeProfile;
 use classification::{ColumnKind, PolicyColumn, Predicate};
 use data_exporter::error::ErrorCode;
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
@@ -30,6 +32,8 @@ fn scan(table: &str) -> ScanSpec {
         rows: Predicate::Always,
         guards: Vec::new(),
         slice: None,
+        type_profile: TypeProfile::Portable,
+        options: BTreeMap::new(),
     }
 }
 

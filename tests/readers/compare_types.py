@@ -1,28 +1,68 @@
 """Compares a Parquet file with what the server says, by two readers that know nothing of each other.
 
-usage: compare_parquet.py FILE EXPECTED, where EXPECTED is JSON {"columns": [{"name": ..., "values": [text or null, ...]}]}.
-Texts: numbers as digits, floats as the bits of the type in decimal, timestamps as microseconds and dates as days since
-1970, bytes in hex. Prints what differs and exits with 1, or prints what was compared.
+usage: compare_types.py FILE EXPECTED, where EXPECTED is JSON {"columns": [{"name": ..., "values": [value, ...]}]}.
+A value is null, a list, an object, or the text of a leaf: numbers as digits, floats as the bits of the type in decimal,
+timestamps and times as microseconds and dates as days since 1970, bytes in hex. Prints what differs and exits with 1, or
+prints what was compared.
 """
 
+import datetime
+import decimal
 import json
 import struct
 import sys
+import uuid
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 
 def bits(value, wide):
     return None if value is None else str(int.from_bytes(struct.pack(">d" if wide else ">f", value), "big"))
 
 
+def leaf(value):
+    """The text of a Python value within a nested one; all floats there are of the wide type."""
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return bits(value, True)
+    if isinstance(value, decimal.Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime.datetime):
+        return str((value.replace(tzinfo=value.tzinfo or datetime.timezone.utc) - EPOCH) // datetime.timedelta(microseconds=1))
+    if isinstance(value, uuid.UUID):
+        return value.hex
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
+
+
+def nested(value, is_map=False):
+    if is_map and value is not None:
+        return dict(value)
+    if isinstance(value, list):
+        return [nested(item) for item in value]
+    if isinstance(value, dict):
+        return {key: nested(item) for key, item in value.items()}
+    return leaf(value)
+
+
 def by_pyarrow(column):
     if isinstance(column.type, pa.BaseExtensionType):
         column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
     kind = column.type
+    if pa.types.is_nested(kind):
+        return [nested(value, pa.types.is_map(kind)) for value in column.to_pylist()]
     if pa.types.is_timestamp(kind):
+        assert kind.unit == "us", kind
+        column = column.cast(pa.int64())
+    if pa.types.is_time64(kind):
         assert kind.unit == "us", kind
         column = column.cast(pa.int64())
     if pa.types.is_date32(kind):
@@ -34,22 +74,27 @@ def by_pyarrow(column):
         return [None if value is None else format(value, "f") for value in values]
     if pa.types.is_boolean(kind):
         return [None if value is None else str(value).lower() for value in values]
-    if pa.types.is_binary(kind):
+    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind):
         return [None if value is None else value.hex() for value in values]
     return [None if value is None else str(value) for value in values]
 
 
 def by_duckdb(connection, name, kind):
     column = '"' + name.replace('"', '""') + '"'
+    inside = kind.endswith("[]") or kind.startswith(("STRUCT", "MAP"))
     expression = {
         "TIMESTAMP": f"epoch_us({column})::VARCHAR",
         "TIMESTAMP WITH TIME ZONE": f"epoch_us({column})::VARCHAR",
+        "TIME": f"(epoch_ns({column}) // 1000)::VARCHAR",
         "DATE": f"({column} - DATE '1970-01-01')::VARCHAR",
         "BLOB": f"lower(hex({column}))",
+        "UUID": f"replace({column}::VARCHAR, '-', '')",
         "FLOAT": column,
         "DOUBLE": column,
-    }.get(kind, column if kind.startswith("DECIMAL") else f"{column}::VARCHAR")
+    }.get(kind, column if kind.startswith("DECIMAL") or inside else f"{column}::VARCHAR")
     values = [row[0] for row in connection.execute(f"SELECT {expression} FROM file ORDER BY id").fetchall()]
+    if inside:
+        return [nested(value, kind.startswith("MAP")) for value in values]
     if kind in ("FLOAT", "DOUBLE"):
         return [bits(value, kind == "DOUBLE") for value in values]
     if kind.startswith("DECIMAL"):

@@ -73,7 +73,7 @@ fn without_time(table: &Table, slice: &TimeSlice, condition: &Predicate) -> Resu
     // Refuses a column that is not there or holds no time of this unit.
     sql::time(slice, table)?;
     let name = sql::ident(&slice.column);
-    let decoding = table.column(&slice.column).and_then(|column| column.decoding);
+    let decoding = table.column(&slice.column).and_then(|column| column.decoding.as_ref());
     // Plain comparisons, so that an index on the column serves them.
     let mut never = vec![format!("{name} IS NULL")];
     match (slice.unit, decoding) {

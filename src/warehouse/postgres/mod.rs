@@ -36,6 +36,7 @@ use super::{BatchStream, Estimate, Health, ScanContext, ScanSpec, TableShape, Ti
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
 const SESSION: &str = "SET search_path = pg_catalog; SET standard_conforming_strings = on; SET TIME ZONE 'UTC'; \
+    SET datestyle = 'ISO, MDY'; SET intervalstyle = 'postgres'; SET bytea_output = 'hex'; SET extra_float_digits = 1; \
     SET default_transaction_read_only = on";
 
 /// A COPY is not bounded by its duration; and the same scan twice yields rows in the same order where it can.
@@ -184,7 +185,7 @@ impl Warehouse for PostgresWarehouse {
         let rendered = sql::scan(scan, &table)?;
         let fields: Vec<_> = rendered.selected.iter().map(|selected| selected.field.clone()).collect();
         let schema = Arc::new(Schema::new(fields));
-        let decodings: Vec<_> = rendered.selected.iter().map(|selected| selected.decoding).collect();
+        let decodings: Vec<_> = rendered.selected.iter().map(|selected| selected.decoding.clone()).collect();
         let permit = Arc::clone(&self.scans)
             .acquire_owned()
             .await

@@ -54,14 +54,16 @@ pub(super) fn scan(spec: &ScanSpec, table: &Table) -> Result<Rendered, Warehouse
     let mut selected = Vec::with_capacity(spec.columns.len() + spec.guards.len());
     let mut list = Vec::with_capacity(selected.capacity());
     for planned in &spec.columns {
-        let (column, decoding) = resolve(table, planned)?;
+        let (column, decoding) = resolve(spec, table, planned)?;
         let field = decoding.field(&column.name, &column.enum_labels);
-        selected.push(Selected { column: column.name.clone(), field, decoding });
         let name = ident(&column.name);
+        let value = decoding.select(&name);
         list.push(match &planned.cell {
-            Predicate::Always => name,
-            cell => format!("CASE WHEN {} THEN {name} END AS {name}", predicate(cell, table)?),
+            Predicate::Always if value == name => name,
+            Predicate::Always => format!("{value} AS {name}"),
+            cell => format!("CASE WHEN {} THEN {value} END AS {name}", predicate(cell, table)?),
         });
+        selected.push(Selected { column: column.name.clone(), field, decoding });
     }
     if selected.is_empty() {
         return Err(WarehouseError::Protocol { detail: format!("a scan of '{}' without columns", table.name) });
@@ -94,17 +96,29 @@ pub(super) fn scan(spec: &ScanSpec, table: &Table) -> Result<Rendered, Warehouse
 }
 
 /// The column of the plan as the catalog has it now.
-fn resolve<'a>(table: &'a Table, planned: &PolicyColumn) -> Result<(&'a Column, Decoding), WarehouseError> {
+fn resolve<'a>(
+    spec: &ScanSpec,
+    table: &'a Table,
+    planned: &PolicyColumn,
+) -> Result<(&'a Column, Decoding), WarehouseError> {
     let column = table.column(&planned.name);
     match column {
-        Some(column) if column.sql_type == planned.sql_type => match column.decoding {
-            Some(decoding) => Ok((column, decoding)),
-            None => Err(WarehouseError::TypeUnsupported {
-                table: table.name.clone(),
-                column: column.name.clone(),
-                sql_type: column.sql_type.clone(),
-            }),
-        },
+        Some(column) if column.sql_type == planned.sql_type => {
+            match column.planned(spec.type_profile, spec.options.get(&planned.name)) {
+                Ok(Some(decoding)) => Ok((column, decoding)),
+                Err(reason) => Err(WarehouseError::OptionUnfit {
+                    table: table.name.clone(),
+                    column: column.name.clone(),
+                    sql_type: column.sql_type.clone(),
+                    reason,
+                }),
+                Ok(None) => Err(WarehouseError::TypeUnsupported {
+                    table: table.name.clone(),
+                    column: column.name.clone(),
+                    sql_type: column.sql_type.clone(),
+                }),
+            }
+        }
         _ => Err(changed(table, &planned.name, &planned.sql_type, column)),
     }
 }
@@ -165,7 +179,7 @@ enum Clock {
 
 fn clock(slice: &TimeSlice, table: &Table) -> Result<Clock, WarehouseError> {
     let column = table.column(&slice.column);
-    match (slice.unit, column.and_then(|column| column.decoding)) {
+    match (slice.unit, column.and_then(|column| column.decoding.as_ref())) {
         (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::TimestampTz)) => Ok(Clock::Instants),
         (TimeUnit::Timestamp | TimeUnit::Date, Some(Decoding::Timestamp | Decoding::Date)) => Ok(Clock::Local),
         (

@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::super::{BatchStream, WarehouseError};
-use super::copy::{DecodeError, Decoder, ValueError};
+use super::super::{BatchStream, FidelityCount, WarehouseError};
+use super::copy::{DecodeError, Decoder, Fidelity, ValueError};
 use super::error::Doing;
 use super::wire::{Broken, Canceller, Connection, Sink, Step, WireError};
 
@@ -34,6 +34,7 @@ pub(super) struct CopyStream {
     schema: SchemaRef,
     words: mpsc::Receiver<Word>,
     ended: bool,
+    fidelity: Fidelity,
 }
 
 #[async_trait]
@@ -55,6 +56,10 @@ impl BatchStream for CopyStream {
             Some(Word::Failed(error)) => Err(error),
             None => Err(died()),
         }
+    }
+
+    fn fidelity(&self) -> Vec<FidelityCount> {
+        self.fidelity.counts()
     }
 }
 
@@ -95,12 +100,13 @@ impl Reader {
     /// Starts the COPY of this query; returns when the server has accepted it.
     pub(super) async fn start(self, schema: SchemaRef, query: &str) -> Result<CopyStream, WarehouseError> {
         // One batch waits while the next is made and the last is encoded.
+        let fidelity = Fidelity::new(&self.columns, &self.decoder);
         let (sender, words) = mpsc::channel(1);
         let (accepted, answer) = oneshot::channel();
         let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
         tokio::spawn(self.run(statement, accepted, sender).in_current_span());
         match answer.await {
-            Ok(Ok(())) => Ok(CopyStream { schema, words, ended: false }),
+            Ok(Ok(())) => Ok(CopyStream { schema, words, ended: false, fidelity }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(died()),
         }

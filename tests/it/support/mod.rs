@@ -18,4 +18,5 @@ pub(crate) mod readers;
 pub(crate) mod s3;
 pub(crate) mod secured;
 pub(crate) mod tls;
+pub(crate) mod values;
 pub(crate) mod warehouse;

@@ -1,5 +1,6 @@
 //! Policies made by hand, carried out on scans of a real PostgreSQL.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
@@ -8,6 +9,7 @@ use arrow::datatypes::{DataType, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use classification::actions::{Action, Pseudonymiser};
+use classification::rules::TypeProfile;
 use classification::{Care, Policy, PolicyColumn, Predicate, RowRule};
 use data_exporter::error::Failure;
 use data_exporter::jobs::FileReport;
@@ -69,6 +71,8 @@ pub(crate) fn scan(policy: &Policy, slice: Option<TimeSlice>) -> Result<ScanSpec
         rows: policy.rows.clone(),
         guards: guards(policy, slice.as_ref())?,
         slice,
+        type_profile: TypeProfile::Portable,
+        options: BTreeMap::new(),
     })
 }
 

@@ -1,8 +1,10 @@
 //! A warehouse for tests: a schema of a real PostgreSQL, and scans of whole tables.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
+use classification::rules::TypeProfile;
 use classification::{PolicyColumn, Predicate, TableName};
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use data_exporter::warehouse::{ScanContext, ScanSpec, TableShape, Warehouse, WarehouseError};
@@ -77,6 +79,8 @@ impl TestWarehouse {
             rows: Predicate::Always,
             slice: None,
             guards: Vec::new(),
+            type_profile: TypeProfile::Portable,
+            options: BTreeMap::new(),
         }
     }
 

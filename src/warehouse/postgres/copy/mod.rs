@@ -5,8 +5,20 @@
 //! or takes a stream for complete that lacks its trailer.
 
 mod boolean;
+mod cursor;
+mod exact;
+mod fidelity;
+mod geometry;
+mod guarded;
+mod hstore;
+mod list;
+mod nearest;
 mod numeric;
 mod primitive;
+mod range;
+mod record;
+mod spelled;
+mod temporal;
 mod validity;
 mod varlen;
 
@@ -17,10 +29,23 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
 use self::boolean::Boolean;
+use self::exact::{Money, UuidBytes};
+use self::fidelity::Counter;
+use self::geometry::{Ewkb, Shaped};
+use self::guarded::Guarded;
+use self::hstore::Hstore;
+use self::list::List;
 use self::numeric::{Decimal, NumericText};
 use self::primitive::{Date, Float4, Float8, Int2, Int4, Int8, Oid, Primitive, Timestamp};
+use self::range::{Multirange, Range};
+use self::record::Record;
+use self::spelled::{Bits, Char, Inet, JsonPath, Lsn, MacAddr, Spelled, Tid, TsVector, Xid8};
+use self::temporal::{Clamped, Interval, Time64, TimeTz};
 use self::varlen::{Bytea, Bytes, Jsonb, Text, TimeText, UuidText};
-use super::types::Decoding;
+use super::super::OnUnrepresentable;
+use super::types::{Decoding, Guard, Spelling};
+
+pub(super) use self::fidelity::Fidelity;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Signature, flags, and the length of the header's extension.
@@ -75,8 +100,17 @@ pub(super) enum DecodeError {
 
 /// Takes values of one column, and gives them away as an array.
 trait Builder {
-    /// One value that is there.
+    /// One value that is there. After [`ValueError::Unrepresentable`] nothing was taken, and the next may come; after
+    /// [`ValueError::Malformed`] the builder is of no more use.
     fn push(&mut self, bytes: &[u8]) -> Result<(), ValueError>;
+
+    /// The value nearest to one that was refused for `why`; refused too where there is none.
+    fn push_nearest(&mut self, _bytes: &[u8], why: &'static str) -> Result<(), ValueError> {
+        Err(ValueError::Unrepresentable(why))
+    }
+
+    /// Adds the counts of what is changed on the way, its own and those of the builders inside.
+    fn counters(&self, _into: &mut Vec<Arc<Counter>>) {}
 
     /// One NULL.
     fn push_null(&mut self);
@@ -99,6 +133,14 @@ macro_rules! columns {
             #[inline]
             fn push_null(&mut self) {
                 match self { $(Column::$variant(builder) => builder.push_null(),)+ }
+            }
+
+            fn push_nearest(&mut self, bytes: &[u8], why: &'static str) -> Result<(), ValueError> {
+                match self { $(Column::$variant(builder) => builder.push_nearest(bytes, why),)+ }
+            }
+
+            fn counters(&self, into: &mut Vec<Arc<Counter>>) {
+                match self { $(Column::$variant(builder) => builder.counters(into),)+ }
             }
 
             fn take(&mut self) -> Result<ArrayRef, ValueError> {
@@ -125,10 +167,36 @@ columns! {
     Bytea(Bytea),
     Uuid(UuidText),
     Time(TimeText),
+    UuidBytes(UuidBytes),
+    Money(Money),
+    Time64(Primitive<Time64>),
+    TimeTz(Spelled<TimeTz>),
+    Interval(Box<Interval>),
+    Inet(Spelled<Inet>),
+    MacAddr(Spelled<MacAddr>),
+    Bits(Spelled<Bits>),
+    Char(Spelled<Char>),
+    Xid8(Spelled<Xid8>),
+    Tid(Spelled<Tid>),
+    Lsn(Spelled<Lsn>),
+    JsonPath(Spelled<JsonPath>),
+    TsVector(Spelled<TsVector>),
+    Ewkb(Box<Ewkb>),
+    Shaped(Box<Shaped>),
+    List(Box<List>),
+    Record(Box<Record>),
+    Range(Box<Range>),
+    Multirange(Box<Multirange>),
+    Hstore(Box<Hstore>),
+    ClampedTimestamp(Clamped<Timestamp>),
+    ClampedDate(Clamped<Date>),
+    ClampedTime(Clamped<Time64>),
+    Guarded(Box<Guarded>),
 }
 
 impl Column {
-    fn new(decoding: Decoding, data_type: DataType, rows: usize) -> Self {
+    /// A builder of arrays of `data_type`, which is that of `decoding`, with room for about so many rows.
+    fn new(decoding: &Decoding, data_type: DataType, rows: usize) -> Self {
         match decoding {
             Decoding::Int2 => Self::Int2(Primitive::new(data_type, rows)),
             Decoding::Int4 => Self::Int4(Primitive::new(data_type, rows)),
@@ -138,14 +206,53 @@ impl Column {
             Decoding::Float8 => Self::Float8(Primitive::new(data_type, rows)),
             Decoding::Timestamp | Decoding::TimestampTz => Self::Timestamp(Primitive::new(data_type, rows)),
             Decoding::Date => Self::Date(Primitive::new(data_type, rows)),
+            Decoding::Time64 => Self::Time64(Primitive::new(data_type, rows)),
             Decoding::Bool => Self::Boolean(Boolean::default()),
-            Decoding::Decimal { precision, scale } => Self::Decimal(Decimal::new(precision, scale, rows)),
+            Decoding::Decimal { precision, scale } => Self::Decimal(Decimal::new(*precision, *scale, rows)),
+            Decoding::Money { scale } => Self::Money(Money::new(*scale, rows)),
             Decoding::NumericText => Self::NumericText(NumericText(Bytes::new(rows, 8))),
-            Decoding::Text | Decoding::Json => Self::Text(Text(Bytes::new(rows, 8))),
+            Decoding::Text | Decoding::Json | Decoding::Cast => Self::Text(Text(Bytes::new(rows, 8))),
             Decoding::Jsonb => Self::Jsonb(Jsonb(Bytes::new(rows, 32))),
             Decoding::Bytea => Self::Bytea(Bytea(Bytes::new(rows, 8))),
             Decoding::Uuid => Self::Uuid(UuidText(Bytes::new(rows, 36))),
+            Decoding::UuidBytes => Self::UuidBytes(UuidBytes::default()),
             Decoding::Time => Self::Time(TimeText(Bytes::new(rows, 15))),
+            Decoding::TimeTz => Self::TimeTz(Spelled::new(rows, 21)),
+            Decoding::Interval => Self::Interval(Box::default()),
+            Decoding::Spelled(spelling) => Self::spelled(*spelling, rows),
+            Decoding::Geometry(spatial) => Self::Ewkb(Box::new(Ewkb::new(spatial, rows))),
+            Decoding::Shaped(shape) => Self::Shaped(Box::new(Shaped::new(shape, rows))),
+            Decoding::List(list) => Self::List(Box::new(List::new(list, data_type, rows))),
+            Decoding::Struct(attributes) => Self::Record(Box::new(Record::new(attributes, data_type, rows))),
+            Decoding::Range(range) => Self::Range(Box::new(Range::new(range, data_type, rows))),
+            Decoding::Multirange(range) => Self::Multirange(Box::new(Multirange::new(range, data_type, rows))),
+            Decoding::Map => Self::Hstore(Box::new(Hstore::new(data_type, rows))),
+            Decoding::Guarded(guard) => Self::guarded(guard, data_type, rows),
+        }
+    }
+
+    fn spelled(spelling: Spelling, rows: usize) -> Self {
+        match spelling {
+            Spelling::Inet => Self::Inet(Spelled::new(rows, 14)),
+            Spelling::MacAddr => Self::MacAddr(Spelled::new(rows, 17)),
+            Spelling::Bits => Self::Bits(Spelled::new(rows, 8)),
+            Spelling::Char => Self::Char(Spelled::new(rows, 1)),
+            Spelling::Xid8 => Self::Xid8(Spelled::new(rows, 8)),
+            Spelling::Tid => Self::Tid(Spelled::new(rows, 8)),
+            Spelling::Lsn => Self::Lsn(Spelled::new(rows, 10)),
+            Spelling::JsonPath => Self::JsonPath(Spelled::new(rows, 16)),
+            Spelling::TsVector => Self::TsVector(Spelled::new(rows, 32)),
+        }
+    }
+
+    fn guarded(guard: &Guard, data_type: DataType, rows: usize) -> Self {
+        match (&guard.decoding, guard.on_unrepresentable) {
+            (Decoding::Timestamp | Decoding::TimestampTz, OnUnrepresentable::Clamp) => {
+                Self::ClampedTimestamp(Clamped::new(data_type, rows))
+            }
+            (Decoding::Date, OnUnrepresentable::Clamp) => Self::ClampedDate(Clamped::new(data_type, rows)),
+            (Decoding::Time64, OnUnrepresentable::Clamp) => Self::ClampedTime(Clamped::new(data_type, rows)),
+            _ => Self::Guarded(Box::new(Guarded::new(guard, data_type, rows))),
         }
     }
 }
@@ -187,9 +294,19 @@ impl Decoder {
         let columns = columns
             .iter()
             .zip(schema.fields())
-            .map(|(&decoding, field)| Column::new(decoding, field.data_type().clone(), rows))
+            .map(|(decoding, field)| Column::new(decoding, field.data_type().clone(), rows))
             .collect();
         Self { schema, columns, limits, place: Place::Header, carry: Vec::new(), rows: 0, bytes: 0, read: 0 }
+    }
+
+    /// The counts of what is changed on the way, by the columns' places.
+    fn counters(&self) -> Vec<Vec<Arc<Counter>>> {
+        let each = self.columns.iter().map(|column| {
+            let mut counters = Vec::new();
+            column.counters(&mut counters);
+            counters
+        });
+        each.collect()
     }
 
     /// Takes the next piece of the stream, all of it.

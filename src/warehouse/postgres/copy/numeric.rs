@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Decimal128Array};
 use arrow::buffer::ScalarBuffer;
 
+use super::nearest::nearest_decimal;
 use super::validity::Validity;
 use super::varlen::Bytes;
 use super::{Builder, ValueError};
@@ -239,6 +240,13 @@ impl Builder for Decimal {
     fn push_null(&mut self) {
         self.values.push(0);
         self.validity.push_null();
+    }
+
+    fn push_nearest(&mut self, bytes: &[u8], why: &'static str) -> Result<(), ValueError> {
+        let nearest = nearest_decimal(bytes, self.precision, self.scale);
+        self.values.push(nearest.ok_or(ValueError::Unrepresentable(why))?);
+        self.validity.push_valid();
+        Ok(())
     }
 
     fn take(&mut self) -> Result<ArrayRef, ValueError> {

@@ -198,7 +198,7 @@ proptest! {
         }
         stream.extend((-1_i16).to_be_bytes());
         for (column, decoding) in EVERY_TYPE.into_iter().enumerate() {
-            let mut one = Column::new(decoding, decoding.data_type(), 1);
+            let mut one = Column::new(&decoding, decoding.data_type(), 1);
             let _ = one.push(&values[column]).and_then(|()| one.take().map(drop));
         }
         let _ = decode(&EVERY_TYPE, BatchLimits::default(), [stream.as_slice()]);

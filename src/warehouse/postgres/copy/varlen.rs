@@ -183,7 +183,8 @@ impl Builder for TimeText {
     }
 }
 
-fn time_text(micros: i64) -> Result<[u8; 15], ValueError> {
+/// Microseconds of a day as `HH:MM:SS.ffffff`.
+pub(super) fn time_text(micros: i64) -> Result<[u8; 15], ValueError> {
     if !(0..=86_400_000_000).contains(&micros) {
         return Err(ValueError::Malformed("a time outside the day"));
     }

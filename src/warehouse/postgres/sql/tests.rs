@@ -1,6 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use classification::ColumnKind;
+use classification::rules::TypeProfile;
 use proptest::prelude::*;
 
 use super::*;
@@ -11,6 +12,7 @@ fn table() -> Table {
         number,
         sql_type: sql_type.to_owned(),
         kind: ColumnKind::Other,
+        native: decoding.clone(),
         decoding,
         enum_labels: Vec::new(),
     };
@@ -41,7 +43,15 @@ fn one_of(column: &str, values: &[&str]) -> Predicate {
 }
 
 fn spec(columns: Vec<PolicyColumn>, rows: Predicate, slice: Option<TimeSlice>) -> ScanSpec {
-    ScanSpec { table: "ops.way".parse().unwrap(), columns, rows, slice, guards: Vec::new() }
+    ScanSpec {
+        table: "ops.way".parse().unwrap(),
+        columns,
+        rows,
+        slice,
+        guards: Vec::new(),
+        type_profile: TypeProfile::Portable,
+        options: BTreeMap::new(),
+    }
 }
 
 fn id() -> Vec<PolicyColumn> {
