@@ -11,6 +11,7 @@ pub mod encode;
 mod extract;
 pub mod gate;
 mod layout;
+mod options;
 mod plan;
 pub mod protect;
 mod publish;

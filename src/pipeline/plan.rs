@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Pipeline;
+use super::options::column_options;
 use super::protect::guards;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{ExportFormat, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::{Observed, Rules, TableDrift, refusal};
-use crate::warehouse::{ScanSpec, TableShape, TimeSlice};
+use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
 
 /// The most partitions of one table: a file each, and every one a query.
 const MOST_PARTITIONS: i64 = 1_000;
@@ -121,7 +122,9 @@ async fn plan_table(
     drift.report();
     let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| refusal(&error))?;
     drift.refuse(&policy)?;
-    let manifest_types = manifest_types(&policy, shape)?;
+    let options = column_options(pipeline, shape).await?;
+    let type_profile = row.type_profile.unwrap_or(TypeProfile::Portable);
+    let manifest_types = manifest_types(&policy, shape, type_profile, &options)?;
     let form = FileForm { formula_guard: pipeline.settings.formula_guard, ..task.files.form(row.format.map(format))? };
 
     let slice = TimeSlice {
@@ -137,8 +140,8 @@ async fn plan_table(
         rows: policy.rows.clone(),
         slice: Some(slice.clone()),
         guards: guards(&policy, Some(&slice))?,
-        type_profile: row.type_profile.unwrap_or(TypeProfile::Portable),
-        options: BTreeMap::new(),
+        type_profile,
+        options,
     };
     let estimate = pipeline.warehouse.estimate(&whole).await?;
     let bytes = estimate.rows * estimate.row_bytes;
@@ -161,13 +164,20 @@ async fn plan_table(
 }
 
 /// The manifest's types of a policy's columns, or the column that cannot be exported.
-fn manifest_types(policy: &Policy, shape: &TableShape) -> Result<Vec<String>, Failure> {
+fn manifest_types(
+    policy: &Policy,
+    shape: &TableShape,
+    profile: TypeProfile,
+    options: &BTreeMap<String, ColumnOptions>,
+) -> Result<Vec<String>, Failure> {
+    let plain = ColumnOptions::default();
     policy
         .columns
         .iter()
         .map(|column| {
             let found = shape.columns.iter().find(|candidate| candidate.catalog.name == column.name);
-            found.and_then(|found| found.manifest_type.clone()).ok_or_else(|| {
+            let options = options.get(&column.name).unwrap_or(&plain);
+            found.and_then(|found| found.manifest_type_under(profile, options)).ok_or_else(|| {
                 Failure::new(
                     ErrorCode::TypeUnsupported,
                     format!(

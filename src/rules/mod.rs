@@ -4,6 +4,7 @@
 mod drift;
 mod edit;
 mod observed;
+mod options;
 mod refusal;
 mod statements;
 

@@ -4,6 +4,7 @@
 
 pub mod footer;
 mod form;
+pub mod geo;
 pub mod parquet;
 mod pieces;
 pub mod text;

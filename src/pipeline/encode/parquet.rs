@@ -9,7 +9,7 @@ use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 
 use super::pieces::Pieces;
-use super::{EncodeError, EncodedTail, Encoder};
+use super::{EncodeError, EncodedTail, Encoder, geo};
 
 /// Who wrote a file, in its footer.
 pub const CREATED_BY: &str = concat!("data-exporter version ", env!("CARGO_PKG_VERSION"));
@@ -93,7 +93,8 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
     };
     let columns = schema.fields().len().max(1);
     let page = (PAGES / columns).clamp(32 << 10, PAGE);
-    let metadata = options.metadata.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+    let geo = geo::metadata(schema).map(|said| (geo::KEY.to_owned(), said));
+    let metadata = options.metadata.into_iter().chain(geo).map(|(key, value)| KeyValue::new(key, value)).collect();
     Ok(WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(compression)

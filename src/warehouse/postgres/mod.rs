@@ -28,6 +28,8 @@ use sqlx::postgres::{PgConnectOptions, PgConnection, PgPoolOptions};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
+#[cfg(any(test, fuzzing))]
+pub use self::copy::fuzzing;
 use self::copy::{BatchLimits, Decoder};
 use self::error::Doing;
 use self::stream::Reader;

@@ -8,6 +8,8 @@ mod boolean;
 mod cursor;
 mod exact;
 mod fidelity;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod geometry;
 mod guarded;
 mod hstore;
@@ -492,5 +494,7 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ValueError> {
     bytes.try_into().map_err(|_| ValueError::Malformed("a value of another width than its type has"))
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;
