@@ -31,8 +31,10 @@ fn a_modifier_of_postgis_states_a_reference_system() {
     }
 }
 
-/// Some types of the catalog: each with its number, its class, who sends it, its extension and what is inside.
-fn types(rows: &[(u32, char, &str, (&str, &str), u32)]) -> Types {
+/// A type of the catalog: its number, its class, who sends it, its extension and its name, and what is inside.
+type Row<'a> = (u32, char, &'a str, (&'a str, &'a str), u32);
+
+fn types(rows: &[Row<'_>]) -> Types {
     let by_oid = rows.iter().map(|&(oid, class, send, (extension, name), inner)| {
         let found = CatalogType {
             name: name.to_owned(),
