@@ -39,6 +39,9 @@ async fn scan(test: &mut TestWarehouse, sql_type: &str, values: &[&str], options
 /// What a policy makes of values: `Err` for an export that fails.
 type Outcome = Result<Value, ()>;
 
+/// A type, a value, what `null` and `clamp` make of it with the reason that is counted, and what `text` makes of it.
+type Case = (&'static str, &'static str, (Outcome, &'static str), (Outcome, &'static str), Outcome);
+
 #[tokio::test]
 async fn a_policy_decides_and_every_event_is_counted() {
     const REASONS: [(&str, &str); 12] = [
@@ -61,9 +64,8 @@ async fn a_policy_decides_and_every_event_is_counted() {
     let last = "253402300799999999";
     let first = "-62135596800000000";
     let late = "9223371244799999999";
-    // A type, a value, then what `null`, `clamp` and `text` make of it, each with what is counted.
     #[rustfmt::skip]
-    let cases: Vec<(&str, &str, (Outcome, &str), (Outcome, &str), Outcome)> = vec![
+    let cases: Vec<Case> = vec![
         ("timestamptz", "'infinity'", (Ok(Value::Null), "infinite timestamp"), (Ok(json!(last)), "infinite timestamp"), Ok(json!("infinity"))),
         ("timestamptz", "'-infinity'", (Ok(Value::Null), "infinite timestamp"), (Ok(json!(first)), "infinite timestamp"), Ok(json!("-infinity"))),
         ("timestamp", "'294276-12-31 23:59:59'", (Ok(Value::Null), "late timestamp"), (Ok(json!(last)), "late timestamp"), Ok(json!("294276-12-31 23:59:59"))),
