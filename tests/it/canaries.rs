@@ -31,7 +31,7 @@ async fn no_secret_and_no_value_is_written_anywhere() {
     }
     let spoil = format!(
         "UPDATE way SET name = '{CELL}';
-         ALTER TABLE vms ADD COLUMN reach int4range;
+         ALTER TABLE vms ADD COLUMN reach circle;
          ALTER TABLE cctv ADD COLUMN until timestamptz; UPDATE cctv SET until = 'infinity', name = '{CELL}';
          ALTER TABLE incident ADD COLUMN shown text; UPDATE incident SET shown = '{CELL}'; ALTER TABLE incident RENAME COLUMN severity TO weight"
     );

@@ -185,7 +185,7 @@ async fn export_works_its_own_request_and_says_how_it_went() {
     assert_eq!((code, out.as_str()), (2, ""));
     assert!(err.contains("driver_registry") && err.contains("TABLE_NOT_OFFERED"), "{err}");
 
-    sqlx::raw_sql("ALTER TABLE vms ADD COLUMN reach int4range").execute(&platform.warehouse).await.unwrap();
+    sqlx::raw_sql("ALTER TABLE vms ADD COLUMN reach circle").execute(&platform.warehouse).await.unwrap();
     sqlx::raw_sql(
         "INSERT INTO data_column_classification VALUES ('vms', 'reach', 'nr', 'test', 'numbers', '2099-12-31')",
     )

@@ -195,7 +195,7 @@ async fn a_full_metadata_disk_loses_nothing() {
 async fn what_the_rules_or_the_catalog_make_impossible_fails_before_a_byte_moves() {
     let platform = Platform::sample("impossible", ROWS).await;
     for statement in
-        ["ALTER TABLE vms ADD COLUMN reach int4range", "CREATE TABLE nothing_left (seen_at timestamptz, secret text)"]
+        ["ALTER TABLE vms ADD COLUMN reach circle", "CREATE TABLE nothing_left (seen_at timestamptz, secret text)"]
     {
         sqlx::raw_sql(statement).execute(&platform.warehouse).await.unwrap();
     }
@@ -209,7 +209,7 @@ async fn what_the_rules_or_the_catalog_make_impossible_fails_before_a_byte_moves
     let view = worker.finished(worker.request(&[]).await).await;
     assert_eq!(view.state, JobState::Failed);
     for (table, expected, words) in [
-        ("vms", "TYPE_UNSUPPORTED", ["reach", "int4range"]),
+        ("vms", "TYPE_UNSUPPORTED", ["reach", "circle"]),
         ("not_there", "TABLE_NOT_FOUND", ["not_there", "export_tables"]),
         ("nothing_left", "NOTHING_EXPORTABLE", ["nothing_left", "rules"]),
     ] {
