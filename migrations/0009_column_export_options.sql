@@ -19,6 +19,8 @@ CREATE TABLE column_export_options (
 COMMENT ON TABLE column_export_options IS
     'How single columns are written: values that a file cannot hold, texts that are too long, geometry.';
 
+CREATE TRIGGER check_table_name BEFORE INSERT OR UPDATE OF table_name ON column_export_options
+    FOR EACH ROW EXECUTE FUNCTION check_rule_table_name();
 CREATE TRIGGER record_change AFTER INSERT OR UPDATE OR DELETE ON column_export_options
     FOR EACH ROW EXECUTE FUNCTION record_rule_change();
 CREATE TRIGGER record_truncate AFTER TRUNCATE ON column_export_options
