@@ -32,7 +32,7 @@ pub use queue::{
     Claim, PartitionTask, PlanTask, PlannedTable, Queue, QueueError, QueueSettings, Retry, StagedObject,
     StagedPartition, TableFate, TableTask,
 };
-pub use report::FileReport;
+pub use report::{Fidelity, FileReport};
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
 pub use retention::{ToPurge, ToRetain};
 pub use stalled::{Clearing, StalledJob};

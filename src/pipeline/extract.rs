@@ -18,7 +18,7 @@ use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{FileReport, PartitionTask, StagedObject};
 use crate::storage::{ObjectKey, UploadId};
-use crate::warehouse::{BatchStream, ScanContext, ScanSpec};
+use crate::warehouse::{BatchStream, FidelityCount, ScanContext, ScanSpec};
 
 /// Batches between reading and encoding.
 const BATCHES_WAITING: usize = 1;
@@ -99,9 +99,12 @@ async fn transfer(
     let reading = read(stream, feed, rows);
     let (read, encoded, uploaded) = tokio::join!(reading, encoding, uploading);
     // The first cause counts: a reader that failed ends the encoder, an uploader that failed ends both.
-    read?;
+    let fidelity = read?;
     let uploaded = uploaded?;
-    let encoded = encoded?.ok_or_else(|| Failure::new(ErrorCode::Internal, "encoding ended before its input"))?;
+    let mut encoded = encoded?.ok_or_else(|| Failure::new(ErrorCode::Internal, "encoding ended before its input"))?;
+    for counted in &fidelity {
+        encoded.report.changed(&counted.column, &counted.action, &counted.reason, counted.count);
+    }
     let meta = pipeline.store.complete_multipart(key, id, &uploaded, encoded.size).await?;
     count_protection(task, &encoded.report);
     Ok(StagedObject {
@@ -114,13 +117,19 @@ async fn transfer(
     })
 }
 
-/// Counts what protection did: by table, column and entity, never by value.
+/// Counts what protection and the files' types did: by table, column and entity, never by value.
 fn count_protection(task: &PartitionTask, report: &FileReport) {
     let table = task.table.to_string();
     for (column, entities) in &report.removed {
         for (entity, &count) in entities {
             let labels = [("table", table.clone()), ("column", column.clone()), ("entity", entity.clone())];
             metrics::counter!("exporter_pii_removed_total", &labels).increment(count);
+        }
+    }
+    for (column, done) in &report.fidelity {
+        for (action, reasons) in done {
+            let labels = [("table", table.clone()), ("column", column.clone()), ("action", action.clone())];
+            metrics::counter!("exporter_values_unfaithful_total", &labels).increment(reasons.values().sum());
         }
     }
     for (column, &count) in &report.actions {
@@ -133,18 +142,24 @@ fn count(value: u64) -> Result<i64, Failure> {
     i64::try_from(value).map_err(|_| Failure::new(ErrorCode::Internal, "a count is larger than can be stored"))
 }
 
-async fn read(mut stream: Box<dyn BatchStream>, feed: mpsc::Sender<Feed>, rows: &AtomicI64) -> Result<(), Failure> {
+/// Reads a scan to its end. Gives what the warehouse's values lost on the way.
+async fn read(
+    mut stream: Box<dyn BatchStream>,
+    feed: mpsc::Sender<Feed>,
+    rows: &AtomicI64,
+) -> Result<Vec<FidelityCount>, Failure> {
     while let Some(batch) = stream.next().await? {
         let read = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
         rows.fetch_add(read, Ordering::Relaxed);
         metrics::counter!("exporter_rows_read_total").increment(batch.num_rows() as u64);
         if feed.send(Feed::Batch(batch)).await.is_err() {
             // The encoder has ended; its own result says why.
-            return Ok(());
+            return Ok(Vec::new());
         }
     }
+    let fidelity = stream.fidelity();
     let _ = feed.send(Feed::End).await;
-    Ok(())
+    Ok(fidelity)
 }
 
 /// Protects and encodes what it is fed. `None` when the input fell silent or nobody takes the parts: somebody else knows why.

@@ -17,7 +17,7 @@ use super::gate::{self, GateReport};
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{Compression, ExportFormat, FileForm, FileReport, Progress, PublishedFile, TableTask};
+use crate::jobs::{Compression, ExportFormat, Fidelity, FileForm, FileReport, Progress, PublishedFile, TableTask};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 use crate::warehouse::ScanSpec;
 
@@ -119,6 +119,9 @@ pub struct ExportInfo {
     /// Values that a restriction was carried out on, by column.
     #[serde(default)]
     pub actions: BTreeMap<String, u64>,
+    /// Values that are in the files otherwise than in the warehouse, by column, what was done and why.
+    #[serde(default)]
+    pub fidelity: Fidelity,
     /// `snapshot` when all files show one moment of the warehouse, `predicate` when only their conditions agree.
     pub consistency: String,
     /// The format of the files and their compression.
@@ -273,6 +276,7 @@ fn manifest(
             decisions: plan.policy.decisions.clone(),
             removed: report.removed,
             actions: report.actions,
+            fidelity: report.fidelity,
             consistency: "predicate".to_owned(),
             files: plan.form.into(),
             guarded: (plan.form.format == ExportFormat::Csv)
