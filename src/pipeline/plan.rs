@@ -33,6 +33,9 @@ pub struct TablePlan {
     pub form: FileForm,
     /// The types of the policy's columns in the words of a manifest, in their order.
     pub manifest_types: Vec<String>,
+    /// What is said of how single columns are written.
+    #[serde(default)]
+    pub options: BTreeMap<String, ColumnOptions>,
 }
 
 /// Plans every table of a job. Returns the revision of the rules that it was planned under.
@@ -139,9 +142,9 @@ async fn plan_table(
         columns: policy.columns.clone(),
         rows: policy.rows.clone(),
         slice: Some(slice.clone()),
-        guards: guards(&policy, Some(&slice))?,
+        guards: guards(&policy, Some(&slice), &options)?,
         type_profile,
-        options,
+        options: options.clone(),
     };
     let estimate = pipeline.warehouse.estimate(&whole).await?;
     let bytes = estimate.rows * estimate.row_bytes;
@@ -155,7 +158,7 @@ async fn plan_table(
         })
         .collect();
     pipeline.rules.observe(table, &policy.columns, observed, rules.revision).await?;
-    let plan = TablePlan { policy, window: task.window, form, manifest_types };
+    let plan = TablePlan { policy, window: task.window, form, manifest_types, options };
     Ok(TableFate::Export {
         directory: pipeline.layout.on_demand(&task.tenant, table, task.window),
         plan: stored(&plan),

@@ -1,5 +1,6 @@
 //! The last gate over files and policies made by hand: what it lets pass, what it refuses, and in which words.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, Int32Array, StringArray};
@@ -24,7 +25,7 @@ use crate::support::s3;
 
 const HASH: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
-fn column(name: &str, sql_type: &str, kind: ColumnKind) -> PolicyColumn {
+pub(crate) fn column(name: &str, sql_type: &str, kind: ColumnKind) -> PolicyColumn {
     PolicyColumn {
         name: name.to_owned(),
         sql_type: sql_type.to_owned(),
@@ -60,6 +61,7 @@ pub(crate) fn plan() -> TablePlan {
         manifest_types: ["character varying", "integer", "character varying", "character varying"]
             .map(str::to_owned)
             .to_vec(),
+        options: BTreeMap::new(),
     }
 }
 
@@ -80,7 +82,7 @@ fn batch(rows: &[Row]) -> RecordBatch {
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()
 }
 
-fn file(batches: &[RecordBatch], options: ParquetOptions) -> Vec<u8> {
+pub(crate) fn file(batches: &[RecordBatch], options: ParquetOptions) -> Vec<u8> {
     let metadata = vec![("exporter.policy_hash".to_owned(), HASH.to_owned())];
     let mut encoder =
         Box::new(ParquetEncoder::new(batches[0].schema(), ParquetOptions { metadata, ..options }).unwrap());

@@ -38,7 +38,7 @@ async fn guards_are_read_where_no_exported_column_is_their_text_already() {
     policy.rows = Predicate::All(all.into());
     let text = |name: &str| Guard::Text(name.to_owned());
     // Not a and b, which are exported as they are; f is NULL where its cell is denied.
-    assert_eq!(guards(&policy, None).unwrap(), ["c", "d", "e", "f", "g", "id"].map(text));
+    assert_eq!(guards(&policy, None, &BTreeMap::new()).unwrap(), ["c", "d", "e", "f", "g", "id"].map(text));
     let (batch, report) = protect(&test, &policy).await.unwrap();
     assert_eq!((batch.num_rows(), batch.num_columns()), (1, 8));
     assert_eq!(report, Default::default());

@@ -111,7 +111,14 @@ async fn job(platform: &Platform, scans: &[ScanSpec]) -> JobId {
         other => other.to_owned(),
     });
     let manifest_types = manifest_types.collect();
-    let plan = serde_json::to_value(TablePlan { policy, window, form: FileForm::PARQUET, manifest_types }).unwrap();
+    let plan = serde_json::to_value(TablePlan {
+        policy,
+        window,
+        form: FileForm::PARQUET,
+        manifest_types,
+        options: BTreeMap::new(),
+    })
+    .unwrap();
     let partitions = scans.iter().map(|scan| (serde_json::to_value(scan).unwrap(), 3.0)).collect();
     let directory = format!("dev/by_hand/{job}");
     let fate = TableFate::Export { directory, plan, partitions };

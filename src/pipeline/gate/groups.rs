@@ -72,6 +72,7 @@ struct Coming {
 pub(super) struct RowGroups {
     metadata: Arc<ParquetMetaData>,
     schema: SchemaRef,
+    /// Column chunks, counted by leaves: a nested column has several.
     columns: Vec<usize>,
     size: u64,
     position: u64,
@@ -82,7 +83,10 @@ pub(super) struct RowGroups {
 
 impl RowGroups {
     /// Of a file of this footer and Arrow schema, reading these columns.
-    pub(super) fn new(metadata: ParquetMetaData, schema: SchemaRef, columns: Vec<usize>, size: u64) -> Self {
+    pub(super) fn new(metadata: ParquetMetaData, schema: SchemaRef, columns: &[usize], size: u64) -> Self {
+        let described = metadata.file_metadata().schema_descr();
+        let leaves = 0..described.num_columns();
+        let columns = leaves.filter(|leaf| columns.contains(&described.get_column_root_idx(*leaf))).collect();
         let metadata = Arc::new(metadata);
         let mut groups =
             Self { metadata, schema, columns, size, position: 0, next: 0, coming: VecDeque::new(), done: Vec::new() };
@@ -152,15 +156,22 @@ impl RowGroups {
     /// The batches of the row group that is whole.
     fn batches(&mut self) -> ParquetResult<impl Iterator<Item = Result<RecordBatch, ArrowError>> + use<>> {
         let group = self.metadata.row_group(self.next);
+        let described = self.metadata.file_metadata().schema_descr();
+        let mut chunks = vec![None; self.schema.fields().len()];
+        for (leaf, chunk) in group.columns().iter().enumerate() {
+            if let Some(place) = chunks.get_mut(described.get_column_root_idx(leaf)) {
+                *place = Some(chunk);
+            }
+        }
         let fields: Vec<Field> = self
             .schema
             .fields()
             .iter()
-            .zip(group.columns())
+            .zip(chunks)
             .map(|(field, chunk)| {
                 let field = field.as_ref().clone();
                 // Where every page of a text refers to the dictionary, its values are read once.
-                if *field.data_type() == DataType::Utf8 && only_dictionary(chunk) {
+                if *field.data_type() == DataType::Utf8 && chunk.is_some_and(only_dictionary) {
                     let values = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
                     field.with_data_type(values)
                 } else {

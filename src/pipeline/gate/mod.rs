@@ -8,6 +8,7 @@
 //! Parquet alone.
 
 mod detect;
+mod geometry;
 mod groups;
 mod json;
 mod lines;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
 use bytes::Bytes;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -34,6 +35,7 @@ use super::plan::TablePlan;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{ExportFormat, Progress, StagedPartition};
 use crate::storage::{ObjectKey, ObjectStore};
+use crate::warehouse::{ColumnOptions, GeometryForm};
 use lines::ExpectedLines;
 use read::{Expected, Reader, Refusal};
 
@@ -77,7 +79,7 @@ pub async fn pass(
     progress: &Arc<Progress>,
 ) -> Result<GateReport, Failure> {
     let table = plan.policy.table.to_string();
-    let reader = Reader::new(&plan.policy, sample, Arc::clone(progress)).map_err(|problem| {
+    let reader = Reader::new(plan, sample, Arc::clone(progress)).map_err(|problem| {
         Failure::new(ErrorCode::GateRefused, format!("'{table}' cannot be searched: {problem}; nothing was published"))
     })?;
     let reader = Arc::new(reader);
@@ -246,7 +248,8 @@ fn check_footer(
     }
     let found: Vec<&str> = footer.schema.fields().iter().map(|field| field.name().as_str()).collect();
     let granted: Vec<&str> = plan.policy.columns.iter().map(|column| column.name.as_str()).collect();
-    if found != granted || metadata.file_metadata().schema_descr().num_columns() != granted.len() {
+    let described = metadata.file_metadata().schema_descr();
+    if found != granted || described.root_schema().get_fields().len() != granted.len() {
         return Err(format!("has the columns {found:?} where the policy grants {granted:?}"));
     }
     for (field, planned) in footer.schema.fields().iter().zip(&plan.manifest_types) {
@@ -254,8 +257,19 @@ fn check_footer(
             return Err(format!("has another type of '{}' than {planned}, which was planned", field.name()));
         }
     }
+    for (field, column) in footer.schema.fields().iter().zip(&plan.policy.columns).filter(|(_, column)| column.scan) {
+        if *field.data_type() != DataType::Utf8 && !only_coordinates(field.data_type(), plan.options.get(&column.name))
+        {
+            return Err(format!("holds '{}' in a type that cannot be searched for personal data", field.name()));
+        }
+    }
     for (number, group) in metadata.row_groups().iter().enumerate() {
-        if group.columns().iter().any(|chunk| chunk.num_values() != group.num_rows()) {
+        // What repeats has an entry for each item, and one for a row without any.
+        let fits = |chunk: &ColumnChunkMetaData| match chunk.column_descr().max_rep_level() {
+            0 => chunk.num_values() == group.num_rows(),
+            _ => chunk.num_values() >= group.num_rows(),
+        };
+        if !group.columns().iter().all(fits) {
             return Err(format!("has a column in row group {number} that is not as long as the others"));
         }
     }
@@ -263,6 +277,11 @@ fn check_footer(
         return Err("was made under another policy".to_owned());
     }
     Ok(())
+}
+
+/// Whether a column that is searched as text leaves as well-known binary, in which there is none.
+fn only_coordinates(data_type: &DataType, options: Option<&ColumnOptions>) -> bool {
+    *data_type == DataType::Binary && options.and_then(|options| options.geometry) == Some(GeometryForm::Wkb)
 }
 
 /// A column's type in the words of a manifest.
@@ -276,10 +295,12 @@ fn type_name(data_type: &DataType) -> Option<String> {
         DataType::Boolean => "boolean",
         DataType::Decimal128(precision, scale) => return Some(format!("numeric({precision},{scale})")),
         DataType::Utf8 => "character varying",
-        DataType::Binary => "binary varying",
+        DataType::Binary | DataType::FixedSizeBinary(_) => "binary varying",
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => "timestamp with time zone",
         DataType::Timestamp(TimeUnit::Microsecond, None) => "timestamp without time zone",
         DataType::Date32 => "date",
+        DataType::Time64(TimeUnit::Microsecond) => "time without time zone",
+        DataType::List(_) | DataType::Struct(_) | DataType::Map(..) => "super",
         _ => return None,
     };
     Some(name.to_owned())

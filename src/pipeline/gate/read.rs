@@ -7,13 +7,15 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
-use classification::{ColumnKind, Policy};
+use classification::ColumnKind;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::super::plan::TablePlan;
 use super::GateReport;
+use super::geometry::is_wkb;
 use super::groups::RowGroups;
 use super::rows::{Breach, RowChecks};
 use super::search::{Column, Found, Search};
@@ -58,15 +60,16 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// By this policy, searching this share of the row groups; what it has checked is counted into `progress`.
+    /// By this plan's policy, searching this share of the row groups; what it has checked is counted into `progress`.
     ///
     /// # Errors
     /// PII rules that cannot be read.
-    pub(super) fn new(policy: &Policy, sample: f64, progress: Arc<Progress>) -> Result<Self, &'static str> {
+    pub(super) fn new(plan: &TablePlan, sample: f64, progress: Arc<Progress>) -> Result<Self, &'static str> {
+        let policy = &plan.policy;
         let columns = policy.columns.iter().filter(|column| column.scan);
         let searched: Vec<_> = columns.map(|column| (column.name.clone(), column.kind == ColumnKind::Json)).collect();
         let search = if searched.is_empty() { None } else { Some(Search::new(&policy.pii_rules)?) };
-        Ok(Self { checks: RowChecks::new(policy), searched, search, sample, progress })
+        Ok(Self { checks: RowChecks::new(plan), searched, search, sample, progress })
     }
 
     /// The columns that are read: those that a check asks for, or else the smallest, so that rows are counted.
@@ -80,7 +83,10 @@ impl Reader {
         }
         let size = |column: &usize| {
             let groups = expected.metadata.row_groups().iter();
-            groups.filter_map(|group| group.columns().get(*column)).map(|chunk| chunk.compressed_size()).sum::<i64>()
+            let described = expected.metadata.file_metadata().schema_descr();
+            let chunks = groups.flat_map(|group| group.columns().iter().enumerate());
+            let own = chunks.filter(|(leaf, _)| described.get_column_root_idx(*leaf) == *column);
+            own.map(|(_, chunk)| chunk.compressed_size()).sum::<i64>()
         };
         (0..fields.len()).min_by_key(size).into_iter().collect()
     }
@@ -104,7 +110,7 @@ impl Reader {
         let mut report = GateReport { row_groups: row_groups as u64, ..GateReport::default() };
         let mut personal = BTreeMap::new();
         let mut hash = Sha256::new();
-        let mut groups = RowGroups::new(expected.metadata, expected.schema, columns, expected.size);
+        let mut groups = RowGroups::new(expected.metadata, expected.schema, &columns, expected.size);
         let mut seen = 0;
         while seen < expected.size {
             let Some(piece) = pieces.blocking_recv() else { return Ok(None) };
@@ -118,8 +124,8 @@ impl Reader {
                         batch.map_err(|_| Refusal::Broken(format!("cannot be decoded in row group {group}")))?;
                     rows += batch.num_rows() as u64;
                     self.check(&batch)?;
-                    if let Some(searching) = &mut searching {
-                        searching.iter_mut().for_each(|column| column.add(&batch));
+                    for column in searching.iter_mut().flatten() {
+                        column.add(&batch)?;
                     }
                 }
                 if i64::try_from(rows) != Ok(counts[group]) {
@@ -188,8 +194,15 @@ struct Searching<'r> {
 }
 
 impl<'r> Searching<'r> {
-    fn add(&mut self, batch: &RecordBatch) {
-        let Some(array) = batch.column_by_name(self.name) else { return };
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), Refusal> {
+        let Some(array) = batch.column_by_name(self.name) else { return Ok(()) };
+        if let Some(shapes) = array.as_binary_opt::<i32>() {
+            // Texts were to be searched: what came in their place must be coordinates and nothing else.
+            return match shapes.iter().flatten().all(is_wkb) {
+                true => Ok(()),
+                false => Err(Refusal::Broken(format!("holds bytes in '{}' that are no geometry", self.name))),
+            };
+        }
         self.values += (array.len() - array.null_count()) as u64;
         if let Some(dictionary) = array.as_dictionary_opt::<Int32Type>() {
             let values = dictionary.values();
@@ -201,6 +214,7 @@ impl<'r> Searching<'r> {
         } else if *array.data_type() == DataType::Utf8 {
             self.column.push(array.as_string::<i32>().iter().flatten());
         }
+        Ok(())
     }
 
     fn finish(self) -> (&'r str, Found) {

@@ -6,14 +6,18 @@ use classification::actions::Action;
 use classification::{Policy, PolicyColumn, Predicate};
 
 use crate::error::{ErrorCode, Failure};
-use crate::warehouse::{Guard, TimeSlice};
+use crate::warehouse::{ColumnOptions, Guard, TimeSlice};
 
-/// The guards that a scan under this policy needs.
+/// The guards that a scan under this policy needs, with these options for its columns.
 ///
 /// # Errors
 /// `RULES_INVALID` where pseudonyms change daily and the table is exported whole: its rows have no day.
-pub fn guards(policy: &Policy, slice: Option<&TimeSlice>) -> Result<Vec<Guard>, Failure> {
-    let readable = as_exported(policy);
+pub fn guards(
+    policy: &Policy,
+    slice: Option<&TimeSlice>,
+    options: &BTreeMap<String, ColumnOptions>,
+) -> Result<Vec<Guard>, Failure> {
+    let readable = as_exported(policy, options);
     let asked: BTreeSet<&str> = conditions(policy).flat_map(Predicate::columns).collect();
     let missing = asked.into_iter().filter(|column| !readable.contains_key(column));
     let mut guards: Vec<Guard> = missing.map(|column| Guard::Text(column.to_owned())).collect();
@@ -42,10 +46,15 @@ fn conditions(policy: &Policy) -> impl Iterator<Item = &Predicate> {
 }
 
 /// The exported columns that are read as exactly the text that predicates compare, with their places.
-pub(super) fn as_exported(policy: &Policy) -> BTreeMap<&str, usize> {
+/// A column with options may be written otherwise: cut, rounded, in another form.
+pub(super) fn as_exported<'p>(
+    policy: &'p Policy,
+    options: &BTreeMap<String, ColumnOptions>,
+) -> BTreeMap<&'p str, usize> {
     let columns = policy.columns.iter().enumerate();
     columns
         .filter(|(_, column)| column.cell == Predicate::Always && is_text(&column.sql_type))
+        .filter(|(_, column)| !options.contains_key(&column.name))
         .map(|(place, column)| (column.name.as_str(), place))
         .collect()
 }

@@ -28,7 +28,7 @@ use self::rows::{Conditions, Rows};
 use self::search::Search;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::FileReport;
-use crate::warehouse::{Guard, ScanSpec};
+use crate::warehouse::{ColumnOptions, GeometryForm, Guard, ScanSpec};
 
 pub use guards::guards;
 
@@ -85,7 +85,7 @@ impl Protection {
         if !fits {
             return Err(another_version(&policy.table));
         }
-        let mut texts = guards::as_exported(policy);
+        let mut texts = guards::as_exported(policy, &scan.options);
         let mut day = None;
         for (place, guard) in (policy.columns.len()..).zip(&scan.guards) {
             match guard {
@@ -96,7 +96,8 @@ impl Protection {
         if texts.values().any(|&place| *schema.field(place).data_type() != DataType::Utf8) {
             return Err(another_version(&policy.table));
         }
-        let mut compiler = Compiler { policy, texts, conditions: Conditions::default(), pseudonyms, day };
+        let options = &scan.options;
+        let mut compiler = Compiler { policy, options, texts, conditions: Conditions::default(), pseudonyms, day };
         let rows = compiler.condition(&policy.rows)?;
         let columns: Vec<Column> =
             policy.columns.iter().zip(schema.fields()).map(|pair| compiler.column(pair)).collect::<Result<_, _>>()?;
@@ -240,6 +241,7 @@ impl Column {
 /// What compiling columns needs.
 struct Compiler<'a> {
     policy: &'a Policy,
+    options: &'a BTreeMap<String, ColumnOptions>,
     texts: BTreeMap<&'a str, usize>,
     conditions: Conditions,
     pseudonyms: Option<&'a Pseudonymiser>,
@@ -261,7 +263,8 @@ impl Compiler<'_> {
         if guards::needs_day(column) && self.day.is_none() {
             return Err(another_version(&self.policy.table));
         }
-        if column.scan && *field.data_type() != DataType::Utf8 {
+        let searched = column.scan && !self.only_coordinates(&column.name, field);
+        if searched && *field.data_type() != DataType::Utf8 {
             return Err(Failure::new(
                 ErrorCode::TypeUnsupported,
                 format!(
@@ -275,8 +278,15 @@ impl Compiler<'_> {
             classification::Predicate::Always => None,
             cell => Some(self.condition(cell)?),
         };
-        let search = column.scan.then(|| Search::new(column.kind == ColumnKind::Json));
+        let search = searched.then(|| Search::new(column.kind == ColumnKind::Json));
         Ok(Column { name: column.name.clone(), cell, acts, concerned: 0, search })
+    }
+
+    /// Whether a column of text leaves as well-known binary. It is made of coordinates that were read from the text, and
+    /// nothing else of it is left; numbers are not searched elsewhere either. The gate looks whether it is so.
+    fn only_coordinates(&self, name: &str, field: &FieldRef) -> bool {
+        let form = self.options.get(name).and_then(|options| options.geometry);
+        form == Some(GeometryForm::Wkb) && *field.data_type() == DataType::Binary
     }
 
     fn refused(&self, column: &PolicyColumn, action: &Action, refused: &Refused) -> Failure {

@@ -69,7 +69,7 @@ pub(crate) fn scan(policy: &Policy, slice: Option<TimeSlice>) -> Result<ScanSpec
         table: policy.table.clone(),
         columns: policy.columns.clone(),
         rows: policy.rows.clone(),
-        guards: guards(policy, slice.as_ref())?,
+        guards: guards(policy, slice.as_ref(), &BTreeMap::new())?,
         slice,
         type_profile: TypeProfile::Portable,
         options: BTreeMap::new(),
