@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use classification::rules::TypeProfile;
 use data_exporter::jobs::{Compression, ExportFormat, FileChoice, FileForm, JobState, JobView, TableState};
 use data_exporter::pipeline::encode::encoder;
 use data_exporter::storage::ObjectStore;
-use data_exporter::warehouse::ScanSpec;
 use data_exporter::warehouse::postgres::PostgresOptions;
+use data_exporter::warehouse::{ColumnOptions, GeometryForm, ScanSpec};
 use serde_json::{Value, json};
 
+use crate::export_types::{MADE, TYPES};
 use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::{Platform, day_range};
 use crate::support::warehouse::TestWarehouse;
@@ -47,6 +49,68 @@ async fn write(test: &TestWarehouse, scan: &ScanSpec, form: FileForm, folder: &P
     let path = folder.join(format!("t.{}", form.extension()));
     std::fs::write(&path, file).unwrap();
     path
+}
+
+/// Every type in both profiles is in a line what it is in Parquet, or its JSON.
+#[tokio::test]
+async fn lines_hold_every_type_of_both_profiles() {
+    let mut test = TestWarehouse::new("formats_types").await;
+    let columns: Vec<String> = TYPES.iter().enumerate().map(|(i, (sql_type, _))| format!("c{i} {sql_type}")).collect();
+    let values: Vec<&str> = TYPES.iter().map(|(_, value)| *value).collect();
+    test.run(format!(
+        "{MADE} CREATE TABLE t ({}, shape text); INSERT INTO t VALUES ({}, 'POINT (1 2)'), ({}NULL)",
+        columns.join(", "),
+        values.join(", "),
+        "NULL, ".repeat(TYPES.len())
+    ))
+    .await;
+    let mut scan = test.whole("t").await;
+    let wkb = ColumnOptions { geometry: Some(GeometryForm::Wkb), ..ColumnOptions::default() };
+    scan.options.insert("shape".to_owned(), wkb);
+    let folder = tempfile::tempdir().unwrap();
+    for profile in [TypeProfile::Portable, TypeProfile::Native] {
+        scan.type_profile = profile;
+        let lines = |format| FileForm { format, compression: Compression::None };
+        let read =
+            async |format| std::fs::read_to_string(write(&test, &scan, lines(format), folder.path()).await).unwrap();
+        let jsonl = read(ExportFormat::Jsonl).await;
+        let rows: Vec<Value> = jsonl.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let cell = |sql_type: &str| {
+            let place = TYPES.iter().position(|(found, _)| *found == sql_type).unwrap();
+            assert_eq!(rows[1][format!("c{place}")], Value::Null, "{sql_type}");
+            (rows[0][format!("c{place}")].clone(), place)
+        };
+        let csv = read(ExportFormat::Csv).await;
+        let mut csv = csv::Reader::from_reader(csv.as_bytes());
+        let records: Vec<csv::StringRecord> = csv.records().map(Result::unwrap).collect();
+        assert!(records[1].iter().all(str::is_empty) && records[1].len() == TYPES.len() + 1);
+        for (sql_type, want) in [
+            ("interval", json!({"months": 1, "days": 2, "microseconds": 11_045_000_000_i64})),
+            ("integer[]", json!([1, null, 3])),
+            ("text[]", json!(["a", "b, c", null])),
+            ("uuid[]", json!(["12345678-0123-4567-89ab-cdefabcdef01"])),
+            ("time without time zone[]", json!(["01:02:03.000000"])),
+            ("jsonb[]", json!([{"a": [1]}])),
+            ("int4range", json!({"lower": 1, "upper": 5, "lower_inc": true, "upper_inc": false, "empty": false})),
+            ("public.hstore", json!({"a": "1", "b c": null})),
+            ("pair[]", json!([{"a": 1, "B b": "two"}, null])),
+        ] {
+            let (found, place) = cell(sql_type);
+            assert_eq!(found, want, "{sql_type}");
+            assert_eq!(serde_json::from_str::<Value>(&records[0][place]).unwrap(), want, "{sql_type} in CSV");
+        }
+        for (sql_type, want) in [
+            ("uuid", "12345678-0123-4567-89ab-cdefabcdef01"),
+            ("time without time zone", "01:02:03.456789"),
+            ("bytea", "00ff"),
+            ("inet", "192.0.2.7"),
+        ] {
+            let (found, place) = cell(sql_type);
+            assert_eq!((found.as_str(), &records[0][place]), (Some(want), want), "{sql_type} {profile:?}");
+        }
+        let point = "0101000000000000000000f03f0000000000000040";
+        assert_eq!((rows[0]["shape"].as_str(), &records[0][TYPES.len()]), (Some(point), point));
+    }
 }
 
 #[tokio::test]

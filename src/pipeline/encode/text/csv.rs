@@ -1,6 +1,6 @@
 //! CSV as RFC 4180 has it.
 
-use arrow::array::{Array, StringArray};
+use arrow::array::{Array, AsArray, StringArray};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 
@@ -62,6 +62,7 @@ impl Lines for Csv {
                     value::json(&column.shape, array, row, &mut self.scratch);
                     field_of(&self.scratch, false, out);
                 }
+                None if column.shape == Shape::Uuid => value::uuid(array.as_fixed_size_binary().value(row), out),
                 None => {
                     let before = out.len();
                     value::plain(array, row, out);

@@ -231,7 +231,8 @@ fn hex(bytes: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
+/// 16 bytes as a UUID.
+pub(super) fn uuid(bytes: &[u8], out: &mut Vec<u8>) {
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
             out.push(b'-');
