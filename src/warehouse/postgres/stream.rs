@@ -272,6 +272,7 @@ mod tests {
 
     use arrow::datatypes::Schema;
 
+    use super::super::copy::BatchLimits;
     use super::*;
 
     #[tokio::test]
@@ -283,7 +284,10 @@ mod tests {
             }
             // As a task that panics or is shut down with its runtime drops it.
             drop(sender);
-            let mut stream = CopyStream { schema: Arc::new(Schema::empty()), words, ended: false };
+            let schema = Arc::new(Schema::empty());
+            let decoder = Decoder::new(Arc::clone(&schema), &[], BatchLimits::default());
+            let fidelity = Fidelity::new(&[], &decoder);
+            let mut stream = CopyStream { schema, words, ended: false, fidelity };
             for _ in 0..2 {
                 assert_eq!(matches!(stream.next().await, Ok(None)), ends);
             }
