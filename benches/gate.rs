@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::sync::Arc;
@@ -151,6 +152,7 @@ fn plan(scan: bool) -> TablePlan {
         window: Window { start, end: start },
         form: FileForm::PARQUET,
         manifest_types: ["bigint", text, number, number, number, text, text].map(str::to_owned).to_vec(),
+        options: BTreeMap::new(),
     }
 }
 

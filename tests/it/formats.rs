@@ -70,7 +70,7 @@ async fn lines_hold_every_type_of_both_profiles() {
     let folder = tempfile::tempdir().unwrap();
     for profile in [TypeProfile::Portable, TypeProfile::Native] {
         scan.type_profile = profile;
-        let lines = |format| FileForm { format, compression: Compression::None };
+        let lines = |format| FileForm { format, compression: Compression::None, formula_guard: true };
         let read =
             async |format| std::fs::read_to_string(write(&test, &scan, lines(format), folder.path()).await).unwrap();
         let jsonl = read(ExportFormat::Jsonl).await;
