@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, BinaryArray, Int32Array, ListArray, StringArray, St
 use arrow::datatypes::{Field, Int32Type};
 use arrow::record_batch::RecordBatch;
 use classification::{ColumnKind, Predicate};
+use data_exporter::jobs::{Compression, ExportFormat, FileForm};
 use data_exporter::pipeline::TablePlan;
 use data_exporter::pipeline::encode::parquet::ParquetOptions;
 use data_exporter::warehouse::{ColumnOptions, GeometryForm, OnTooLong};
@@ -134,4 +135,56 @@ async fn values_that_are_written_otherwise_do_not_decide() {
     let cut = ColumnOptions { on_too_long: Some(OnTooLong::Truncate), ..ColumnOptions::default() };
     plan.options.insert("source".to_owned(), cut);
     assert!(bench.pass(&plan, &batch("a longer text"), 1).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_are_held_to_the_same_types() {
+    let bench = Bench::new().await;
+    let wkb = ColumnOptions { geometry: Some(GeometryForm::Wkb), ..ColumnOptions::default() };
+    let mut shape = planned(&[("v", "text", ColumnKind::Text, "binary varying")]);
+    shape.policy.columns[0].scan = true;
+    let unasked = shape.clone();
+    shape.options.insert("v".to_owned(), wkb);
+    let native = planned(&[("v", "uuid", ColumnKind::Uuid, "binary varying")]);
+    let time = planned(&[("v", "time without time zone", ColumnKind::Time, "time without time zone")]);
+    let many = planned(&[("v", "integer[]", ColumnKind::Other, "super")]);
+    let mut searched = many.clone();
+    searched.policy.columns[0].scan = true;
+
+    let point = "0101000000000000000000f03f0000000000000040";
+    // "jane@example.com" behind a point
+    let letters = format!("{point}6a616e65406578616d706c652e636f6d");
+    let uuid = "12345678-0123-4567-89ab-cdefabcdef01";
+    for (plan, text, refused) in [
+        (&shape, point, None),
+        (&shape, &letters, Some("no geometry")),
+        (&unasked, point, Some("'v' in a type that cannot be searched")),
+        (&native, uuid, None),
+        (&native, "jane", Some("no UUID")),
+        (&time, "23:59:59.999999", None),
+        (&time, "jane", Some("no time of day")),
+    ] {
+        for (format, file) in
+            [(ExportFormat::Csv, format!("v\r\n{text}\r\n")), (ExportFormat::Jsonl, format!("{{\"v\":\"{text}\"}}\n"))]
+        {
+            held(&bench, plan, format, &file, refused).await;
+        }
+    }
+    for (plan, refused) in [(&many, None), (&searched, Some("'v' in a type that cannot be searched"))] {
+        held(&bench, plan, ExportFormat::Csv, "v\r\n\"[1,null]\"\r\n", refused).await;
+        held(&bench, plan, ExportFormat::Jsonl, "{\"v\":[1,null]}\n", refused).await;
+    }
+}
+
+/// One row of this file passes, or is refused in these words and without the value.
+async fn held(bench: &Bench, plan: &TablePlan, format: ExportFormat, file: &str, refused: Option<&str>) {
+    let form = FileForm { format, compression: Compression::None, formula_guard: true };
+    let found = bench.pass(&TablePlan { form, ..plan.clone() }, file.as_bytes(), 1).await;
+    match (found, refused) {
+        (Ok(report), None) => assert_eq!((report.rows, report.values), (1, 0), "{file}"),
+        (Err(failure), Some(words)) => {
+            assert!(failure.message.contains(words) && !failure.message.contains("jane"), "{file}: {failure}");
+        }
+        (found, _) => panic!("{file}: {found:?}"),
+    }
 }

@@ -11,7 +11,7 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::basic::Encoding;
+use parquet::basic::{ConvertedType, Encoding};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::reader::{ChunkReader, Length};
@@ -193,10 +193,14 @@ impl RowGroups {
     }
 }
 
+/// Whether every page of a text refers to the dictionary.
+///
+/// Only of plain text: the dictionary of any other kind of text, such as JSON, is bytes to the reader.
 fn only_dictionary(chunk: &ColumnChunkMetaData) -> bool {
-    chunk
-        .page_encoding_stats_mask()
-        .is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY))
+    chunk.column_descr().converted_type() == ConvertedType::UTF8
+        && chunk
+            .page_encoding_stats_mask()
+            .is_some_and(|mask| mask.is_only(Encoding::RLE_DICTIONARY) || mask.is_only(Encoding::PLAIN_DICTIONARY))
 }
 
 /// What a chunk takes in memory, at least: its pages, or its texts written out.

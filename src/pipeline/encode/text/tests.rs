@@ -128,7 +128,7 @@ fn each_type_in_both_formats() {
                 Arc::new(FixedSizeBinaryArray::try_from_iter([[0xab_u8; 16]].into_iter()).unwrap()),
                 "arrow.uuid",
             ),
-            vec!["abababababababababababababababab"],
+            vec!["abababab-abab-abab-abab-abababababab"],
             vec!["\"abababab-abab-abab-abab-abababababab\""],
         ),
         (

@@ -51,6 +51,8 @@ pub(super) struct ExpectedLines {
 pub(super) struct ExpectedColumn {
     name: String,
     form: Form,
+    /// Whether its values are texts to whoever searches them.
+    text: bool,
     /// Whether texts that begin like a formula have a `'` before them.
     guarded: bool,
 }
@@ -62,9 +64,10 @@ impl ExpectedLines {
         let columns = plan.policy.columns.iter().zip(&plan.manifest_types);
         columns
             .map(|(column, manifest_type)| {
-                let form = Form::of(column, manifest_type);
-                let text = manifest_type == "character varying" && form != Form::NumberText;
-                ExpectedColumn { name: column.name.clone(), form, guarded: guards && text }
+                let form = Form::of(column, manifest_type, plan.options.get(&column.name));
+                let text = manifest_type == "character varying";
+                let guarded = guards && text && form != Form::NumberText;
+                ExpectedColumn { name: column.name.clone(), form, text, guarded }
             })
             .collect()
     }
@@ -126,6 +129,7 @@ impl<'r> File<'r> {
     fn new(reader: &'r Reader, expected: &'r ExpectedLines) -> Self {
         let places = expected.columns.iter().map(|column| {
             let searched = reader.searched.iter().find(|(name, _)| *name == column.name);
+            let searched = searched.filter(|_| column.form != Form::Geometry);
             let searching = searched.zip(reader.search.as_ref()).map(|((_, json), search)| Searching {
                 column: Column::new(search, *json || column.form == Form::Json),
                 values: 0,
@@ -141,6 +145,11 @@ impl<'r> File<'r> {
 
     /// Checks every record.
     fn walk(&mut self, plain: impl Read) -> Result<(), Refusal> {
+        let mut searched = self.places.iter().filter(|place| place.searching.is_some());
+        if let Some(place) = searched.find(|place| !place.column.text) {
+            let name = &place.column.name;
+            return Err(broken(format!("holds '{name}' in a type that cannot be searched for personal data")));
+        }
         let csv = self.expected.form.format == ExportFormat::Csv;
         let names = self.expected.names();
         let mut records = Records::new(plain, csv);

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use classification::{ColumnKind, PolicyColumn};
 
+use super::super::geometry::is_wkb;
 use super::jsonl;
+use crate::warehouse::{ColumnOptions, GeometryForm};
 
 /// The form of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,8 +26,13 @@ pub(super) enum Form {
         zone: bool,
     },
     Date,
+    /// A time of day.
+    Time,
+    Uuid,
     /// Hex.
     Bytes,
+    /// Hex of well-known binary, in the place of text that would be searched.
+    Geometry,
     Text,
     /// A JSON document, or a value of a type that has none of the forms above.
     Json,
@@ -35,8 +42,9 @@ pub(super) enum Form {
 const NO_NUMBERS: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
 
 impl Form {
-    /// Of a column with this type in the words of a manifest.
-    pub(super) fn of(column: &PolicyColumn, manifest_type: &str) -> Self {
+    /// Of a column with these options and this type in the words of a manifest.
+    pub(super) fn of(column: &PolicyColumn, manifest_type: &str, options: Option<&ColumnOptions>) -> Self {
+        let geometry = options.and_then(|options| options.geometry);
         match manifest_type {
             "smallint" => Self::Integer(i16::MIN.into(), i16::MAX.into()),
             "integer" => Self::Integer(i32::MIN.into(), i32::MAX.into()),
@@ -46,6 +54,9 @@ impl Form {
             "timestamp with time zone" => Self::Timestamp { zone: true },
             "timestamp without time zone" => Self::Timestamp { zone: false },
             "date" => Self::Date,
+            "time without time zone" => Self::Time,
+            "binary varying" if column.kind == ColumnKind::Uuid => Self::Uuid,
+            "binary varying" if column.scan && geometry == Some(GeometryForm::Wkb) => Self::Geometry,
             "binary varying" => Self::Bytes,
             "character varying" if column.kind == ColumnKind::Json => Self::Json,
             "character varying" if column.kind == ColumnKind::Number => Self::NumberText,
@@ -63,6 +74,9 @@ impl Form {
             Self::Boolean => "boolean",
             Self::Timestamp { .. } => "timestamp",
             Self::Date => "date",
+            Self::Time => "time of day",
+            Self::Uuid => "UUID",
+            Self::Geometry => "geometry",
             Self::Bytes => "hex",
             Self::Text => "text",
             Self::Json => "JSON",
@@ -83,16 +97,21 @@ impl Form {
             Self::Decimal { precision, scale } => decimal(text).is_some_and(|(whole, places)| {
                 places == scale && whole.trim_start_matches('0').len() + places <= precision
             }),
-            Self::NumberText => text == "NaN" || decimal(text).is_some(),
+            Self::NumberText => NO_NUMBERS.contains(&text) || decimal(text).is_some(),
             Self::Boolean => matches!(text, "true" | "false"),
             Self::Timestamp { zone } => {
                 let text = if zone { text.strip_suffix('Z') } else { Some(text) };
                 text.and_then(|text| text.split_once('T')).is_some_and(|(day, clock)| date(day) && time(clock))
             }
             Self::Date => date(text),
-            Self::Bytes => {
-                text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+            Self::Time => time(text),
+            Self::Uuid => {
+                let hyphens =
+                    text.bytes().enumerate().all(|(at, byte)| (byte == b'-') == matches!(at, 8 | 13 | 18 | 23));
+                text.len() == 36 && hyphens && text.bytes().all(|byte| byte == b'-' || digit(byte).is_some())
             }
+            Self::Bytes => bytes(text).is_some(),
+            Self::Geometry => bytes(text).is_some_and(|bytes| is_wkb(&bytes)),
             Self::Text | Self::Json => true,
         }
     }
@@ -110,6 +129,22 @@ impl Form {
             _ => jsonl::string(raw),
         }
     }
+}
+
+/// The value of a digit of hex, in the one case that is written.
+fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    }
+}
+
+/// What hex stands for.
+fn bytes(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let pairs = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?));
+    if rest.is_empty() { pairs.collect() } else { None }
 }
 
 /// `numeric(10,2)`.
@@ -179,7 +214,7 @@ mod tests {
             care: Vec::new(),
             scan: false,
         };
-        Form::of(&column, manifest_type)
+        Form::of(&column, manifest_type, None)
     }
 
     #[test]
@@ -192,7 +227,12 @@ mod tests {
             (K::Number, "real", &["0.1", "-0", "3.4028235e38", "NaN", "-Infinity"], &["inf", "nan", "0x1", "", "1,5"]),
             (K::Number, "numeric(5,2)", &["0.05", "-123.45"], &["1234.00", "1.5", "1", "NaN", ".50", "1.", "a.bc"]),
             (K::Number, "numeric(3,0)", &["0", "-999"], &["1000", "1.0", "1."]),
-            (K::Number, "character varying", &["1.50", "-0.1", "NaN", &"9".repeat(200)], &["=1", "", "1e5", "x"]),
+            (
+                K::Number,
+                "character varying",
+                &["1.50", "-0.1", "NaN", "-Infinity", &"9".repeat(200)],
+                &["=1", "", "1e5", "x"],
+            ),
             (K::Boolean, "boolean", &["true", "false"], &["t", "True", "1", ""]),
             (
                 K::Time,
@@ -218,7 +258,26 @@ mod tests {
                 &["1969-12-31", "0000-01-01", "+10000-01-01"],
                 &["1969-12-32", "1969-1-1", "69-01-01", ""],
             ),
-            (K::Binary, "binary varying", &["", "00ff"], &["0", "0F", "zz"]),
+            (
+                K::Time,
+                "time without time zone",
+                &["00:00:00.000000", "23:59:59.999999"],
+                &["24:00:00.000000", "00:00:00", "00:00:00.000000Z", "now", ""],
+            ),
+            (K::Binary, "binary varying", &["", "00ff"], &["0", "0F", "zz", "é"]),
+            (
+                K::Uuid,
+                "binary varying",
+                &["12345678-0123-4567-89ab-cdefabcdef01"],
+                &[
+                    "",
+                    "12345678012345678 9abcdefabcdef01",
+                    "12345678-0123-4567-89ab-cdefabcdef0",
+                    "1234567-80123-4567-89ab-cdefabcdef01",
+                    "12345678-0123-4567-89ab-cdefabcdeF01",
+                ],
+            ),
+            (K::Other, "super", &["[1,null]", "{\"lower\":1}"], &[]),
             (K::Text, "character varying", &["", "anything"], &[]),
             (K::Json, "character varying", &["{}"], &[]),
         ] {
@@ -230,6 +289,30 @@ mod tests {
                 assert!(!form.admits(text), "{manifest_type}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn geometry_in_the_place_of_text_is_geometry() {
+        let searched = |scan| {
+            let column = PolicyColumn {
+                name: "v".to_owned(),
+                sql_type: "text".to_owned(),
+                kind: ColumnKind::Text,
+                cell: Predicate::Always,
+                care: Vec::new(),
+                scan,
+            };
+            let wkb = ColumnOptions { geometry: Some(GeometryForm::Wkb), ..ColumnOptions::default() };
+            Form::of(&column, "binary varying", Some(&wkb))
+        };
+        let point = "0101000000000000000000f03f0000000000000040";
+        // "jane@example.com"
+        let letters = "6a616e65406578616d706c652e636f6d";
+        assert!(searched(true).admits(point));
+        for text in [letters, &format!("{point}{letters}"), &point.to_uppercase(), ""] {
+            assert!(!searched(true).admits(text), "{text}");
+        }
+        assert!(searched(false).admits(letters), "nobody asked for a search");
     }
 
     #[test]
@@ -246,6 +329,9 @@ mod tests {
             (K::Text, "character varying", "\"a\\n\"", Some("a\n")),
             (K::Text, "character varying", "[\"a\"]", None),
             (K::Json, "character varying", "[\"a\"]", Some("[\"a\"]")),
+            (K::Other, "super", "[\"a\"]", Some("[\"a\"]")),
+            (K::Uuid, "binary varying", "\"00\"", Some("00")),
+            (K::Time, "time without time zone", "1", None),
         ] {
             assert_eq!(form(kind, manifest_type).of_json(raw).as_deref(), expected, "{manifest_type} {raw}");
         }
