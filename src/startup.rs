@@ -30,8 +30,8 @@ use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
 use crate::upkeep::StuckRequests;
 use crate::upkeep::doctor::{self, Finding};
-use crate::warehouse::Warehouse;
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
+use crate::warehouse::{ReadLimits, Warehouse};
 
 /// The schema of the metadata database, step by step.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -432,6 +432,7 @@ fn warehouse(settings: &Settings) -> Result<PostgresWarehouse, Failure> {
     let options = PostgresOptions {
         max_connections: u32::try_from(settings.max_concurrent_partitions).unwrap_or(u32::MAX),
         statement_timeout: settings.statement_timeout,
+        read_limits: ReadLimits { rows: settings.max_rows_per_second, bytes: settings.max_read_bytes_per_second },
         ..PostgresOptions::default()
     };
     Ok(PostgresWarehouse::new(url, options)?)

@@ -8,6 +8,7 @@ mod proxies;
 mod source;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -137,6 +138,10 @@ pub struct Settings {
     pub retention: Duration,
     /// `EXPORTER_STALL_SECONDS`: how long nothing of an attempt or a request may move.
     pub stall: Duration,
+    /// `EXPORTER_MAX_ROWS_PER_SECOND`: rows that this process reads from the warehouse, at most; `None` for any number.
+    pub max_rows_per_second: Option<NonZeroU64>,
+    /// `EXPORTER_MAX_READ_BYTES_PER_SECOND`: the same of bytes.
+    pub max_read_bytes_per_second: Option<NonZeroU64>,
     /// `EXPORTER_DATA_DIR`.
     pub data_dir: Option<PathBuf>,
     /// `EXPORTER_LOG`: a filter such as `info` or `warn,data_exporter=debug`.
@@ -203,6 +208,12 @@ impl Settings {
             first_row_timeout: Duration::from_secs(read.number("EXPORTER_FIRST_ROW_TIMEOUT_SECONDS", 300, 1..=86_400)),
             retention: Duration::from_secs(86_400 * read.number("EXPORTER_RETENTION_DAYS", 7, 1..=36_500)),
             stall: Duration::from_secs(read.number("EXPORTER_STALL_SECONDS", 300, 5..=86_400)),
+            max_rows_per_second: NonZeroU64::new(read.number("EXPORTER_MAX_ROWS_PER_SECOND", 0, 0..=1_000_000_000_000)),
+            max_read_bytes_per_second: NonZeroU64::new(read.number(
+                "EXPORTER_MAX_READ_BYTES_PER_SECOND",
+                0,
+                0..=1_000_000_000_000,
+            )),
             data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
             log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),
             log_format: read.parsed("EXPORTER_LOG_FORMAT", LogFormat::Text, |text| match text {

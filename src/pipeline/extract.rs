@@ -3,7 +3,7 @@
 //! Reading, encoding and uploading run side by side with a batch or two and a part or two between them, so the store's
 //! pace reaches the warehouse's socket. Protecting and encoding have a thread of their own. Nothing touches a disk.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
@@ -16,9 +16,9 @@ use super::protect::Protection;
 use super::upload::{Parts, upload};
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{FileReport, PartitionTask, StagedObject};
+use crate::jobs::{FileReport, PartitionTask, Progress, StagedObject};
 use crate::storage::{ObjectKey, UploadId};
-use crate::warehouse::{BatchStream, FidelityCount, ScanContext, ScanSpec};
+use crate::warehouse::{BatchStream, FidelityCount, HeldBack, ScanContext, ScanSpec};
 
 /// Batches between reading and encoding.
 const BATCHES_WAITING: usize = 1;
@@ -39,11 +39,11 @@ struct EncodedFile {
     report: FileReport,
 }
 
-/// Extracts one partition into an object of its own. Rows are counted into `rows` as they are read.
+/// Extracts one partition into an object of its own. What moves is counted in `progress`.
 pub(super) async fn extract(
     pipeline: &Pipeline,
     task: &PartitionTask,
-    rows: &AtomicI64,
+    progress: &Progress,
 ) -> Result<StagedObject, Stopped> {
     let plan = TablePlan::read(task.plan.clone())?;
     let scan: ScanSpec = serde_json::from_value(task.scan.clone()).map_err(|_| {
@@ -52,6 +52,7 @@ pub(super) async fn extract(
     let context = ScanContext {
         application_name: format!("data-exporter {}", task.job),
         first_row_timeout: pipeline.settings.first_row_timeout,
+        held_back: HeldBack::counted_in(progress.held_back_counter()),
     };
     let stream = pipeline.warehouse.scan(&scan, &context).await?;
     // A policy that cannot be carried out fails here, before there is anything that could leave, and so does a form
@@ -66,7 +67,7 @@ pub(super) async fn extract(
     let id = pipeline.store.create_multipart(&key, plan.form.media_type()).await?;
     pipeline.queue.record_upload(task, key.as_str(), &id.0).await.map_err(stopped)?;
 
-    let done = transfer(pipeline, task, protection, encoder, stream, rows, &key, &id).await;
+    let done = transfer(pipeline, task, protection, encoder, stream, progress, &key, &id).await;
     if done.is_err() {
         // Clean-up would do it too, later; a store that is away makes no difference to the failure.
         let _ = pipeline.store.abort_multipart(&key, &id).await;
@@ -84,7 +85,7 @@ async fn transfer(
     protection: Protection,
     encoder: Box<dyn Encoder>,
     stream: Box<dyn BatchStream>,
-    rows: &AtomicI64,
+    progress: &Progress,
     key: &ObjectKey,
     id: &UploadId,
 ) -> Result<StagedObject, Stopped> {
@@ -96,7 +97,7 @@ async fn transfer(
             .map_err(|_| Failure::new(ErrorCode::Internal, "encoding stopped unexpectedly"))?
     };
     let uploading = async { upload(pipeline.store.as_ref(), key, id, parts).await.map_err(Failure::from) };
-    let reading = read(stream, feed, rows);
+    let reading = read(stream, feed, progress);
     let (read, encoded, uploaded) = tokio::join!(reading, encoding, uploading);
     // The first cause counts: a reader that failed ends the encoder, an uploader that failed ends both.
     let fidelity = read?;
@@ -146,11 +147,11 @@ fn count(value: u64) -> Result<i64, Failure> {
 async fn read(
     mut stream: Box<dyn BatchStream>,
     feed: mpsc::Sender<Feed>,
-    rows: &AtomicI64,
+    progress: &Progress,
 ) -> Result<Vec<FidelityCount>, Failure> {
     while let Some(batch) = stream.next().await? {
         let read = i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
-        rows.fetch_add(read, Ordering::Relaxed);
+        progress.row_counter().fetch_add(read, Ordering::Relaxed);
         metrics::counter!("exporter_rows_read_total").increment(batch.num_rows() as u64);
         if feed.send(Feed::Batch(batch)).await.is_err() {
             // The encoder has ended; its own result says why.

@@ -1,4 +1,4 @@
-//! Sees that an attempt goes on: rows are read, or the object store does something for it.
+//! Sees that an attempt goes on: rows are read, the object store does something for it, or a limit of ours holds it back.
 //!
 //! Heartbeats prove that a worker is alive, not that its work moves. An attempt of which nothing moves for a while is
 //! ended by its own worker, and counts as failed. Until its first row it is given the time that the warehouse has for
@@ -156,9 +156,10 @@ mod tests {
         let moving = async {
             for step in 0..12 {
                 sleep(limit / 4).await;
-                match step % 2 {
+                match step % 3 {
                     0 => drop(progress.row_counter().fetch_add(1, Ordering::Relaxed)),
-                    _ => progress.stored(0),
+                    1 => progress.stored(0),
+                    _ => drop(progress.held_back_counter().fetch_add(1, Ordering::Relaxed)),
                 }
             }
             std::future::pending::<()>().await;

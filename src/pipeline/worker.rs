@@ -108,7 +108,7 @@ impl Worker {
         let (watched, progress) = (self.watched(&lease), lease.progress());
         let settings = &self.pipeline.settings;
         let patience = Patience { limit: settings.stall, before_first: settings.first_row_timeout };
-        match under(&lease, stop, patience, extract(&watched, &task, progress.row_counter())).await {
+        match under(&lease, stop, patience, extract(&watched, &task, &progress)).await {
             Ok(staged) => {
                 let (count, bytes) = (staged.rows, staged.bytes);
                 if let Err(error) = queue.complete_partition(&task, staged).await {

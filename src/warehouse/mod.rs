@@ -6,6 +6,7 @@
 
 pub mod geo;
 mod options;
+mod pace;
 pub mod postgres;
 
 use std::collections::BTreeMap;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ErrorCode, Failure};
 
 pub use self::options::{ColumnOptions, FidelityCount, GeometryForm, LONGEST_TEXT, OnTooLong, OnUnrepresentable};
+pub use self::pace::{HeldBack, ReadLimits};
 
 /// A table as the catalog has it now.
 #[derive(Debug, Clone)]
@@ -172,6 +174,8 @@ pub struct ScanContext {
     pub application_name: String,
     /// How long the first row may take.
     pub first_row_timeout: Duration,
+    /// Told while the scan waits for a limit of ours.
+    pub held_back: HeldBack,
 }
 
 /// Why the warehouse did not do it. Messages never hold cell values.

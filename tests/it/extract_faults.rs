@@ -69,8 +69,7 @@ async fn back_pressure_reaches_the_server_and_is_not_a_time_out() {
     let mut test = TestWarehouse::new("extract_pressure").await;
     test.run("CREATE TABLE t AS SELECT g::bigint AS id, repeat('x', 1000) AS text FROM generate_series(1, 60000) g")
         .await;
-    let patience =
-        ScanContext { application_name: "pressure".to_owned(), first_row_timeout: Duration::from_millis(500) };
+    let patience = ScanContext { first_row_timeout: Duration::from_millis(500), ..context("pressure") };
     let mut stream = test.warehouse.scan(&test.whole("t").await, &patience).await.unwrap();
     let mut rows = stream.next().await.unwrap().unwrap().num_rows();
     tokio::time::sleep(Duration::from_millis(1200)).await;
@@ -94,7 +93,7 @@ async fn a_server_that_says_nothing_is_a_time_out() {
     .await;
     for view in ["never", "later"] {
         let patience =
-            ScanContext { application_name: format!("silence {view}"), first_row_timeout: Duration::from_millis(700) };
+            ScanContext { first_row_timeout: Duration::from_millis(700), ..context(&format!("silence {view}")) };
         let scan = test.whole(view).await;
         let error = match test.warehouse.scan(&scan, &patience).await {
             Err(error) => error,

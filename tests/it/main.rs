@@ -33,6 +33,7 @@ mod export_processes;
 mod export_trouble;
 mod export_types;
 mod extract_faults;
+mod extract_pace;
 mod extract_scan;
 mod extract_types;
 mod extract_types_docs;

@@ -34,7 +34,10 @@ use self::copy::{BatchLimits, Decoder};
 use self::error::Doing;
 use self::stream::Reader;
 use self::wire::{Address, Connection};
-use super::{BatchStream, Estimate, Health, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError};
+use super::pace::Pace;
+use super::{
+    BatchStream, Estimate, Health, ReadLimits, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError,
+};
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
 const SESSION: &str = "SET search_path = pg_catalog; SET standard_conforming_strings = on; SET TIME ZONE 'UTC'; \
@@ -60,6 +63,8 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// How long a question about catalog or plan may take. Scans are bounded otherwise.
     pub statement_timeout: Duration,
+    /// The most that all scans together read a second.
+    pub read_limits: ReadLimits,
 }
 
 impl Default for PostgresOptions {
@@ -68,6 +73,7 @@ impl Default for PostgresOptions {
             max_connections: 4,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
+            read_limits: ReadLimits::default(),
         }
     }
 }
@@ -78,6 +84,7 @@ pub struct PostgresWarehouse {
     options: PostgresOptions,
     planning: PgPool,
     scans: Arc<Semaphore>,
+    pace: Arc<Pace>,
 }
 
 impl fmt::Debug for PostgresWarehouse {
@@ -110,7 +117,8 @@ impl PostgresWarehouse {
             })
             .connect_lazy_with(sqlx.application_name(APPLICATION));
         let scans = Arc::new(Semaphore::new(options.max_connections.max(1) as usize));
-        Ok(Self { address, options, planning, scans })
+        let pace = Arc::new(Pace::new(options.read_limits));
+        Ok(Self { address, options, planning, scans, pace })
     }
 
     /// A connection in a read-only transaction, used by nobody else. Two questions to the server: the statements that
@@ -199,6 +207,8 @@ impl Warehouse for PostgresWarehouse {
             columns: rendered.selected.into_iter().map(|selected| selected.column).collect(),
             decoder: Decoder::new(Arc::clone(&schema), &decodings, BatchLimits::default()),
             patience: context.first_row_timeout,
+            pace: Arc::clone(&self.pace),
+            held_back: context.held_back.clone(),
             permit,
         };
         Ok(Box::new(reader.start(schema, &rendered.sql).await?))

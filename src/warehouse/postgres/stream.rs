@@ -4,6 +4,7 @@
 //! A connection that was not read to its end is never used again: its query is cancelled on the server and the
 //! socket closed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
@@ -14,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tracing::Instrument;
 
-use super::super::{BatchStream, FidelityCount, WarehouseError};
+use super::super::pace::Pace;
+use super::super::{BatchStream, FidelityCount, HeldBack, WarehouseError};
 use super::copy::{DecodeError, Decoder, Fidelity, ValueError};
 use super::error::Doing;
 use super::wire::{Broken, Canceller, Connection, Sink, Step, WireError};
@@ -80,6 +82,10 @@ pub(super) struct Reader {
     pub(super) decoder: Decoder,
     /// How long the server may take to its first row, and later between two signs of life.
     pub(super) patience: Duration,
+    /// What all scans of the process pay into.
+    pub(super) pace: Arc<Pace>,
+    /// Told while it waits for that.
+    pub(super) held_back: HeldBack,
     /// Counts this connection among those that may be open at once.
     pub(super) permit: OwnedSemaphorePermit,
 }
@@ -166,6 +172,7 @@ impl Reader {
             _ => End::Failed(doing.broken(&error)),
         };
         let mut quiet_until = Instant::now() + self.patience;
+        let (mut bytes, mut rows_paid) = (0, 0);
         let mut copy = match timeout_at(quiet_until, self.connection.copy(statement)).await {
             Ok(Ok(copy)) => copy,
             Ok(Err(error)) => return failed(error),
@@ -183,12 +190,18 @@ impl Reader {
                 let _ = accepted.send(Ok(()));
             }
             if step == Step::More {
-                // A stream that moves is alive, however slow it is.
+                // A stream that moves is alive, however slow it is. Waiting for our own limit is not its silence.
                 if copy.is_moving() {
+                    let rows = self.decoder.read;
+                    self.pace.pay(rows - rows_paid, std::mem::take(&mut bytes), &self.held_back).await;
+                    rows_paid = rows;
                     quiet_until = Instant::now() + self.patience;
                 }
                 match timeout_at(quiet_until, self.connection.fill()).await {
-                    Ok(Ok(())) => continue,
+                    Ok(Ok(read)) => {
+                        bytes += read;
+                        continue;
+                    }
                     Ok(Err(error)) => return failed(error),
                     Err(_) => return End::Failed(doing.timed_out()),
                 }

@@ -7,7 +7,7 @@ use arrow::record_batch::RecordBatch;
 use classification::rules::TypeProfile;
 use classification::{PolicyColumn, Predicate, TableName};
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
-use data_exporter::warehouse::{ScanContext, ScanSpec, TableShape, Warehouse, WarehouseError};
+use data_exporter::warehouse::{HeldBack, ScanContext, ScanSpec, TableShape, Warehouse, WarehouseError};
 use secrecy::SecretString;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
@@ -99,5 +99,9 @@ impl TestWarehouse {
 
 /// A context with patience.
 pub(crate) fn context(application_name: &str) -> ScanContext {
-    ScanContext { application_name: application_name.to_owned(), first_row_timeout: Duration::from_secs(30) }
+    ScanContext {
+        application_name: application_name.to_owned(),
+        first_row_timeout: Duration::from_secs(30),
+        held_back: HeldBack::default(),
+    }
 }

@@ -285,7 +285,7 @@ pub(super) struct Decoder {
     rows: usize,
     bytes: usize,
     /// Rows since the beginning.
-    read: u64,
+    pub(super) read: u64,
 }
 
 impl Decoder {

@@ -62,9 +62,9 @@ impl Inbox {
         self.consume(taken);
     }
 
-    /// Reads once, at least one byte; an error at the end of the stream. There must be room: whoever waits for more
-    /// has used up what he can.
-    pub(super) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<(), WireError> {
+    /// Reads once, at least one byte, and says how many; an error at the end of the stream. There must be room: whoever
+    /// waits for more has used up what he can.
+    pub(super) async fn fill<R: AsyncRead + Unpin>(&mut self, from: &mut R) -> Result<u64, WireError> {
         // What is left is the beginning of one message, most often short.
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
@@ -78,7 +78,7 @@ impl Inbox {
             return Err(WireError::Closed);
         }
         self.end += read;
-        Ok(())
+        Ok(read as u64)
     }
 
     /// The next message, whole unless it is longer than the buffer; what is beyond is then left out.

@@ -100,8 +100,8 @@ impl Connection {
         Ok(step)
     }
 
-    /// Waits for more bytes. Losing this future loses none of them.
-    pub(super) async fn fill(&mut self) -> Result<(), WireError> {
+    /// Waits for more bytes, and says how many came. Losing this future loses none of them.
+    pub(super) async fn fill(&mut self) -> Result<u64, WireError> {
         self.inbox.fill(&mut self.socket).await
     }
 
