@@ -82,6 +82,10 @@ codes! {
     WarehouseDenied = "WAREHOUSE_DENIED", retryable: false;
     /// The warehouse did not answer in the time it is given.
     WarehouseTimeout = "WAREHOUSE_TIMEOUT", retryable: true;
+    /// The warehouse is a standby that is behind.
+    ReplicaBehind = "REPLICA_BEHIND", retryable: true;
+    /// The warehouse is a standby, and its replay needed what was being read.
+    RecoveryConflict = "RECOVERY_CONFLICT", retryable: true;
     /// The warehouse sent something that cannot be understood.
     WarehouseProtocol = "WAREHOUSE_PROTOCOL", retryable: false;
     /// The object store cannot be reached, or answered with a passing fault.

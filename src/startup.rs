@@ -392,7 +392,7 @@ pub async fn diagnose(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("settings", "they can be read")];
     findings.extend(diagnose_database(settings).await);
     match warehouse(settings) {
-        Ok(warehouse) => findings.extend(doctor::warehouse(&warehouse).await),
+        Ok(warehouse) => findings.extend(doctor::warehouse(&warehouse, settings.max_replica_lag).await),
         Err(failure) => findings.push(Finding::of("warehouse", &failure)),
     }
     match store(settings).await {
@@ -432,6 +432,7 @@ fn warehouse(settings: &Settings) -> Result<PostgresWarehouse, Failure> {
     let options = PostgresOptions {
         max_connections: u32::try_from(settings.max_concurrent_partitions).unwrap_or(u32::MAX),
         statement_timeout: settings.statement_timeout,
+        max_replica_lag: settings.max_replica_lag,
         read_limits: ReadLimits { rows: settings.max_rows_per_second, bytes: settings.max_read_bytes_per_second },
         ..PostgresOptions::default()
     };

@@ -142,6 +142,8 @@ pub struct Settings {
     pub max_rows_per_second: Option<NonZeroU64>,
     /// `EXPORTER_MAX_READ_BYTES_PER_SECOND`: the same of bytes.
     pub max_read_bytes_per_second: Option<NonZeroU64>,
+    /// `EXPORTER_MAX_REPLICA_LAG_SECONDS`: how far behind a standby may be to be read from.
+    pub max_replica_lag: Duration,
     /// `EXPORTER_DATA_DIR`.
     pub data_dir: Option<PathBuf>,
     /// `EXPORTER_LOG`: a filter such as `info` or `warn,data_exporter=debug`.
@@ -214,6 +216,7 @@ impl Settings {
                 0,
                 0..=1_000_000_000_000,
             )),
+            max_replica_lag: Duration::from_secs(read.number("EXPORTER_MAX_REPLICA_LAG_SECONDS", 5, 1..=86_400)),
             data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
             log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),
             log_format: read.parsed("EXPORTER_LOG_FORMAT", LogFormat::Text, |text| match text {

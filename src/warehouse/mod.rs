@@ -263,6 +263,21 @@ pub enum WarehouseError {
         /// What was asked.
         doing: String,
     },
+    /// A standby that has not replayed what the scan is to read, or is too far behind.
+    #[error("the warehouse is a standby that must not be read yet: {reason}")]
+    Behind {
+        /// What it lacks.
+        reason: String,
+    },
+    /// A standby ended a statement because replay needed what it was reading.
+    #[error(
+        "the standby ended the statement while {doing}, because replay needed what it was reading; raise \
+         max_standby_streaming_delay or set hot_standby_feedback on it"
+    )]
+    Conflict {
+        /// What was being done.
+        doing: String,
+    },
     /// The stream could not be understood.
     #[error("the warehouse sent something that cannot be understood: {detail}")]
     Protocol {
@@ -283,6 +298,8 @@ impl WarehouseError {
             Self::Unavailable { .. } => ErrorCode::WarehouseUnavailable,
             Self::Denied { .. } => ErrorCode::WarehouseDenied,
             Self::Timeout { .. } => ErrorCode::WarehouseTimeout,
+            Self::Behind { .. } => ErrorCode::ReplicaBehind,
+            Self::Conflict { .. } => ErrorCode::RecoveryConflict,
             Self::Protocol { .. } => ErrorCode::WarehouseProtocol,
         }
     }
@@ -309,13 +326,39 @@ pub trait BatchStream: Send {
     }
 }
 
+/// How far a warehouse is behind another that it follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lag {
+    /// It follows none.
+    None,
+    /// So far at most.
+    Behind(Duration),
+    /// It follows one and cannot tell.
+    Unknown,
+}
+
+/// How connections to a warehouse are kept from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// They do not leave this machine.
+    Local,
+    /// They do not.
+    Plain,
+    /// They are encrypted, for whoever answers.
+    Encrypted,
+    /// They are encrypted, and the server has shown a certificate of an authority that is trusted.
+    Verified,
+}
+
 /// How a warehouse and the role that asks it are set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
     /// Its kind and version.
     pub version: String,
-    /// How far it is behind the server that it follows; `None` if it follows none.
-    pub lag: Option<Duration>,
+    /// How far it is behind the server that it follows.
+    pub lag: Lag,
+    /// How its connections are kept from others.
+    pub transport: Transport,
     /// Whether the role may do everything.
     pub superuser: bool,
     /// Tables that the role may write to.
@@ -331,6 +374,14 @@ pub trait Warehouse: Send + Sync + fmt::Debug {
     /// How it is set up, for a diagnosis; `None` where that cannot be asked.
     async fn health(&self) -> Result<Option<Health>, WarehouseError> {
         Ok(None)
+    }
+
+    /// Whether what was committed before `until` can be read now. A warehouse that follows another may not have it yet.
+    ///
+    /// # Errors
+    /// [`WarehouseError::Behind`] says what is waited for.
+    async fn ready(&self, _until: DateTime<Utc>) -> Result<(), WarehouseError> {
+        Ok(())
     }
 
     /// The tables of these names as they are now; those that do not exist are not in the answer.
@@ -357,6 +408,7 @@ pub trait Warehouse: Send + Sync + fmt::Debug {
         condition: &Predicate,
     ) -> Result<i64, WarehouseError>;
 
-    /// Starts a scan. Fails before a byte moves when a column is not what was planned or cannot be exported.
+    /// Starts a scan. Fails before a byte moves when a column is not what was planned or cannot be exported, or when the
+    /// server that it meets is not [ready](Self::ready) for the end of its slice.
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError>;
 }

@@ -41,6 +41,7 @@ async fn a_sound_installation_is_ok_and_nothing_is_left_in_it() {
         "slots",
         "stalled",
         "warehouse",
+        "tls",
         "lag",
         "bucket",
         "absent",

@@ -73,9 +73,11 @@ impl Doing {
                 found: format!("missing or different (SQLSTATE {state})"),
             },
             ("57014", _) => self.timed_out(),
+            // A scan writes nothing, so nobody but a standby's replay can be in its way like this.
+            ("40001", _) => WarehouseError::Conflict { doing: self.what.clone() },
             ("42501" | "3D000" | "25006", _) => WarehouseError::Denied { detail },
             _ if state.starts_with("28") => WarehouseError::Denied { detail },
-            // 40: rolled back, among them a standby's conflict with recovery; 53, 57P, 58: out of something, going
+            // 40: rolled back; 53, 57P, 58: out of something, going
             // down, the system beneath; 55: locked.
             _ if ["08", "40", "53", "55", "57P", "58"].iter().any(|class| state.starts_with(class)) => {
                 WarehouseError::Unavailable { detail }
@@ -103,7 +105,8 @@ mod tests {
             ("57P03", ErrorCode::WarehouseUnavailable),
             ("53300", ErrorCode::WarehouseUnavailable),
             ("08006", ErrorCode::WarehouseUnavailable),
-            ("40001", ErrorCode::WarehouseUnavailable),
+            ("40001", ErrorCode::RecoveryConflict),
+            ("40P01", ErrorCode::WarehouseUnavailable),
             ("42P01", ErrorCode::TableNotFound),
             ("42703", ErrorCode::SchemaChanged),
             ("22012", ErrorCode::WarehouseProtocol),

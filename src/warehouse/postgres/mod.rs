@@ -11,6 +11,7 @@ mod error;
 mod estimate;
 mod health;
 mod sql;
+mod standby;
 mod stream;
 mod types;
 mod wire;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 use arrow::datatypes::Schema;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use classification::{Predicate, TableName};
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
@@ -63,6 +65,8 @@ pub struct PostgresOptions {
     pub connect_timeout: Duration,
     /// How long a question about catalog or plan may take. Scans are bounded otherwise.
     pub statement_timeout: Duration,
+    /// How far behind a standby may be to be read from.
+    pub max_replica_lag: Duration,
     /// The most that all scans together read a second.
     pub read_limits: ReadLimits,
 }
@@ -73,6 +77,7 @@ impl Default for PostgresOptions {
             max_connections: 4,
             connect_timeout: Duration::from_secs(10),
             statement_timeout: Duration::from_secs(60),
+            max_replica_lag: Duration::from_secs(5),
             read_limits: ReadLimits::default(),
         }
     }
@@ -121,17 +126,29 @@ impl PostgresWarehouse {
         Ok(Self { address, options, planning, scans, pace })
     }
 
-    /// A connection in a read-only transaction, used by nobody else. Two questions to the server: the statements that
-    /// follow are read by it under the settings that are made here.
-    async fn connect(&self, application_name: &str) -> Result<Connection, WarehouseError> {
+    /// A connection in a read-only transaction, used by nobody else, whose server has replayed what was committed before
+    /// `until`. That is asked before the transaction begins: its snapshot must not be the older one.
+    ///
+    /// The statements that follow are read by the server under the settings that are made here.
+    async fn connect(
+        &self,
+        application_name: &str,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Connection, WarehouseError> {
         let doing = Doing::now("connecting");
         let connecting = async {
             let mut connection = Connection::open(&self.address, application_name).await?;
-            connection.begin(&format!("{SESSION}; {COPYING}; {BEGIN}")).await?;
-            Ok(connection)
+            let session = format!("{SESSION}; {COPYING}");
+            let most = self.options.max_replica_lag;
+            if let Err(behind) = standby::ready(&mut connection, &session, until, most).await? {
+                connection.close().await;
+                return Ok(Err(behind));
+            }
+            connection.begin(BEGIN).await?;
+            Ok(Ok(connection))
         };
         match timeout(self.options.connect_timeout, connecting).await {
-            Ok(connected) => connected.map_err(|error| doing.broken(&error)),
+            Ok(connected) => connected.map_err(|error| doing.broken(&error))?,
             Err(_) => Err(doing.timed_out()),
         }
     }
@@ -151,13 +168,38 @@ async fn run(connection: &mut PgConnection, statements: String) -> Result<(), sq
 impl Warehouse for PostgresWarehouse {
     async fn check(&self) -> Result<(), WarehouseError> {
         // Not through the pool, which would try a refused connection again until its time is up.
-        let connection = self.connect(APPLICATION).await?;
+        let doing = Doing::now("connecting");
+        let connecting = async {
+            let mut connection = Connection::open(&self.address, APPLICATION).await?;
+            connection.begin(&format!("{SESSION}; {COPYING}; {BEGIN}")).await?;
+            connection.close().await;
+            Ok(())
+        };
+        match timeout(self.options.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(|error| doing.broken(&error)),
+            Err(_) => Err(doing.timed_out()),
+        }
+    }
+
+    async fn ready(&self, until: DateTime<Utc>) -> Result<(), WarehouseError> {
+        let connection = self.connect(APPLICATION, Some(until)).await?;
         let _ = timeout(self.options.connect_timeout, connection.close()).await;
         Ok(())
     }
 
     async fn health(&self) -> Result<Option<Health>, WarehouseError> {
-        health::health(&self.planning).await.map(Some)
+        let doing = Doing::now("asking how far behind it is");
+        let asking = async {
+            let mut connection = Connection::open(&self.address, APPLICATION).await?;
+            let lag = standby::lag(&mut connection).await?;
+            connection.close().await;
+            Ok(lag)
+        };
+        let lag = match timeout(self.options.connect_timeout, asking).await {
+            Ok(lag) => lag.map_err(|error| doing.broken(&error))?,
+            Err(_) => return Err(doing.timed_out()),
+        };
+        health::health(&self.planning, &self.address, lag).await.map(Some)
     }
 
     async fn catalog(&self, tables: &[TableName]) -> Result<Vec<TableShape>, WarehouseError> {
@@ -200,7 +242,8 @@ impl Warehouse for PostgresWarehouse {
             .acquire_owned()
             .await
             .map_err(|_| WarehouseError::Unavailable { detail: "the warehouse is closed".to_owned() })?;
-        let connection = self.connect(&context.application_name).await?;
+        let until = scan.slice.as_ref().map(|slice| slice.end);
+        let connection = self.connect(&context.application_name, until).await?;
         let reader = Reader {
             connection,
             table: table.name.clone(),

@@ -1,6 +1,7 @@
 //! Where the server is and who we are there, exactly as sqlx understands the same URL: its environment variables and
 //! its password file count here too.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -8,6 +9,7 @@ use secrecy::SecretString;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
+use super::super::super::Transport;
 use super::tls::{Certificates, Pem, Tls};
 
 /// A server's place.
@@ -31,6 +33,20 @@ pub(in super::super) struct Address {
 }
 
 impl Address {
+    /// How connections to it are kept from others, when TLS was agreed on or not.
+    pub(in super::super) fn transport(&self, encrypted: bool) -> Transport {
+        let local = match &self.place {
+            Place::Unix(_) => true,
+            Place::Tcp(host, _) => host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()),
+        };
+        match encrypted {
+            true if self.tls.verify_chain => Transport::Verified,
+            true => Transport::Encrypted,
+            false if local => Transport::Local,
+            false => Transport::Plain,
+        }
+    }
+
     /// The address that sqlx would use; an error says what cannot be used.
     pub(in super::super) fn new(options: &PgConnectOptions) -> Result<Self, &'static str> {
         let host = options.get_host();
@@ -152,6 +168,23 @@ mod tests {
             "postgres://u:p@h/d".parse::<PgConnectOptions>().unwrap().ssl_root_cert_from_pem(b"-----BEGIN".to_vec());
         let certificates = Address::new(&inline).map(|address| address.tls.certificates).unwrap();
         assert_eq!(certificates.roots, Some(Pem::Text("-----BEGIN".to_owned())));
+    }
+
+    #[test]
+    fn what_others_could_read_is_told_from_what_they_cannot() {
+        for (url, encrypted, expected) in [
+            ("postgres://u:p@127.0.0.1/d", false, Transport::Local),
+            ("postgres://u:p@[::1]/d", false, Transport::Local),
+            ("postgres://u:p@localhost/d", false, Transport::Local),
+            ("postgres://u:p@%2Ftmp/d", false, Transport::Local),
+            ("postgres://u:p@10.0.0.1/d", false, Transport::Plain),
+            ("postgres://u:p@localhost.example.com/d", false, Transport::Plain),
+            ("postgres://u:p@h/d?sslmode=require", true, Transport::Encrypted),
+            ("postgres://u:p@h/d?sslmode=verify-ca", true, Transport::Verified),
+            ("postgres://u:p@h/d?sslmode=verify-full", true, Transport::Verified),
+        ] {
+            assert_eq!(address(url).transport(encrypted), expected, "{url}");
+        }
     }
 
     #[test]

@@ -116,6 +116,27 @@ pub(super) fn head(bytes: &[u8]) -> Result<Option<(u8, usize)>, WireError> {
     length.map(|length| Some((tag, length))).ok_or(WireError::Protocol("a message of an impossible length"))
 }
 
+/// The values of a `DataRow` in text form.
+pub(super) fn texts(body: &[u8]) -> Result<Vec<Option<String>>, WireError> {
+    const TORN: WireError = WireError::Protocol("a row that cannot be read");
+    let (count, mut rest) = body.split_first_chunk::<2>().ok_or(TORN)?;
+    let mut values = Vec::new();
+    for _ in 0..u16::from_be_bytes(*count) {
+        let (length, after) = rest.split_first_chunk::<4>().ok_or(TORN)?;
+        let value;
+        (value, rest) = match i32::from_be_bytes(*length) {
+            -1 => (None, after),
+            length => {
+                let length = usize::try_from(length).map_err(|_| TORN)?;
+                let (value, after) = after.split_at_checked(length).ok_or(TORN)?;
+                (Some(String::from_utf8(value.to_vec()).map_err(|_| TORN)?), after)
+            }
+        };
+        values.push(value);
+    }
+    if rest.is_empty() { Ok(values) } else { Err(TORN) }
+}
+
 /// What an `ErrorResponse` says: a field a line, each a letter and a text that ends with a NUL. Texts may quote
 /// values, so only the SQLSTATE is looked at; it comes early, also in a message that was cut.
 pub(super) fn refusal(body: &[u8]) -> WireError {

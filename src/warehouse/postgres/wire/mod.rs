@@ -85,6 +85,21 @@ impl Connection {
         }
     }
 
+    /// Runs statements outside any transaction; the values of the only row that they yield, as text.
+    pub(super) async fn ask(&mut self, statements: &str) -> Result<Vec<Option<String>>, WireError> {
+        self.query(statements).await?;
+        let mut row = None;
+        loop {
+            match self.inbox.frame(&mut self.socket).await? {
+                Frame { tag: b'T' | b'C' | b'N' | b'S' | b'A', .. } => {}
+                Frame { tag: b'D', body } if row.is_none() => row = Some(inbox::texts(body)?),
+                Frame { tag: b'E', body } => return Err(inbox::refusal(body)),
+                Frame { tag: b'Z', body: [b'I'] } => return row.ok_or(WireError::Protocol("an answer without a row")),
+                Frame { .. } => return Err(WireError::Protocol("an unexpected message in an answer")),
+            }
+        }
+    }
+
     /// Sends the statement of a COPY; its bytes come by [`CopyOut::advance`] and [`Self::fill`].
     pub(super) async fn copy(&mut self, statement: &str) -> Result<CopyOut, WireError> {
         self.inbox.settle();
