@@ -25,7 +25,7 @@ pub(crate) use failure::metadata_failure;
 pub use format::{Compression, ExportFormat, FileChoice, FileForm};
 pub use heartbeat::{Heartbeat, Lease};
 pub use model::{
-    JobId, JobKind, JobState, JobView, PublishedFile, TableExportStatus, TableState, TableView, Tenant, Window,
+    JobId, JobKind, JobState, JobView, Pause, PublishedFile, TableExportStatus, TableState, TableView, Tenant, Window,
 };
 pub use progress::Progress;
 pub use queue::{

@@ -252,6 +252,17 @@ pub struct JobView {
     pub completed_at: Option<DateTime<Utc>>,
     /// The database's clock when this was read.
     pub read_at: DateTime<Utc>,
+    /// What it waits for, if nothing of it may begin now. What runs of it goes on.
+    pub pause: Option<Pause>,
+}
+
+/// Why nothing of a job begins for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// When it is looked at again.
+    pub until: DateTime<Utc>,
+    /// What is waited for.
+    pub why: StoredError,
 }
 
 /// A row of `table_export_job_statuses`.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::format::{Compression, ExportFormat, FileChoice};
 use super::model::{
-    JobId, JobKind, JobState, JobView, PublishedFile, StoredError, TableState, TableView, Tenant, Window,
+    JobId, JobKind, JobState, JobView, Pause, PublishedFile, StoredError, TableState, TableView, Tenant, Window,
 };
 
 #[derive(sqlx::FromRow)]
@@ -26,6 +26,9 @@ pub(super) struct JobRow {
     started_at: Option<DateTime<Utc>>,
     completed_at: Option<DateTime<Utc>>,
     read_at: DateTime<Utc>,
+    paused_until: Option<DateTime<Utc>>,
+    paused_code: Option<String>,
+    paused_message: Option<String>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -71,6 +74,9 @@ impl JobRow {
             started_at: self.started_at,
             completed_at: self.completed_at,
             read_at: self.read_at,
+            pause: self
+                .paused_until
+                .and_then(|until| Some(Pause { until, why: StoredError::of(self.paused_code, self.paused_message)? })),
         })
     }
 }

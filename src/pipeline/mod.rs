@@ -16,6 +16,7 @@ mod plan;
 pub mod protect;
 mod publish;
 mod retention;
+mod standby;
 mod sweep;
 mod upload;
 mod watch;
@@ -77,6 +78,8 @@ pub struct PipelineSettings {
     pub keep: Duration,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
+    /// How long a job waits for a standby before it is looked at again.
+    pub standby_pause: Duration,
 }
 
 impl Default for PipelineSettings {
@@ -90,6 +93,7 @@ impl Default for PipelineSettings {
             stall: Duration::from_secs(300),
             keep: Duration::from_secs(7 * 86_400),
             retry_pause: Duration::from_secs(1),
+            standby_pause: Duration::from_secs(2),
         }
     }
 }

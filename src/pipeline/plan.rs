@@ -18,7 +18,7 @@ use crate::rules::{Observed, Rules, TableDrift, refusal};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
 
 /// The most partitions of one table: a file each, and every one a query.
-const MOST_PARTITIONS: i64 = 1_000;
+pub(super) const MOST_PARTITIONS: i64 = 1_000;
 /// The shortest slice worth a partition of its own.
 const SHORTEST_SLICE: TimeDelta = TimeDelta::seconds(60);
 

@@ -17,7 +17,7 @@ use super::publish::publish;
 use super::retention::retain;
 use super::sweep::{clear, sweep};
 use super::watch::{Watched, no_progress};
-use super::{Pipeline, Stopped};
+use super::{Pipeline, Stopped, standby};
 use crate::error::Failure;
 use crate::jobs::{Claim, Heartbeat, JobId, JobView, Lease, QueueError, Requests, Tenant};
 
@@ -80,11 +80,18 @@ impl Worker {
         let lease = self.heartbeat.hold(claim.clone(), asked);
         tracing::info!(job = %task.job, attempt = task.attempt, "planning");
         let patience = Patience { limit: self.pipeline.settings.stall * PLANNING, before_first: Duration::ZERO };
-        match under(&lease, stop, patience, async { Ok(plan(&self.pipeline, &task).await?) }).await {
+        let planning = async {
+            self.pipeline.warehouse.ready(task.window.end).await?;
+            Ok(plan(&self.pipeline, &task).await?)
+        };
+        match under(&lease, stop, patience, planning).await {
             Ok((revision, tables)) => {
                 let planned = tables.len();
                 queue.finish_plan(&task, revision, tables).await.or_else(unless_lost)?;
                 tracing::info!(job = %task.job, tables = planned, "planned");
+            }
+            Err(Stopped::Failed(failure)) if standby::plan_waits(&failure) => {
+                standby::pause(&self.pipeline, task.job, &claim, &failure).await.or_else(unless_lost)?;
             }
             Err(Stopped::Failed(failure)) => {
                 tracing::warn!(job = %task.job, attempt = task.attempt, code = %failure.code, message = %failure.message, "planning failed");
@@ -118,6 +125,18 @@ impl Worker {
                 }
                 tracing::info!(job = %task.job, table = %task.table, partition = task.ordinal, rows = count, bytes, seconds = asked.elapsed().as_secs_f64(), "extracted");
                 metrics::counter!("exporter_partitions_total", "result" => "completed").increment(1);
+            }
+            Err(Stopped::Failed(failure)) if standby::waits(&failure) => {
+                metrics::counter!("exporter_partitions_total", "result" => "paused").increment(1);
+                standby::pause(&self.pipeline, task.job, &claim, &failure).await.or_else(unless_lost)?;
+            }
+            Err(Stopped::Failed(failure)) if standby::conflicts(&failure, &task) => {
+                metrics::counter!("exporter_partitions_total", "result" => "conflict").increment(1);
+                if let Err(error) = standby::cut(&self.pipeline, &task, &failure).await {
+                    unless_lost(error)?;
+                    // As above: the job may be ending.
+                    return self.give_up(&claim).await.map(|()| true);
+                }
             }
             Err(Stopped::Failed(failure)) => {
                 tracing::warn!(job = %task.job, table = %task.table, partition = task.ordinal, attempt = task.attempt, code = %failure.code, message = %failure.message, "extraction failed");

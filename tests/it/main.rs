@@ -72,6 +72,8 @@ mod rules_sql;
 mod sample_warehouse;
 mod stall;
 mod stalled;
+mod standby;
+mod standby_queue;
 mod storage_conformance;
 mod subscriptions;
 mod subscriptions_identity;

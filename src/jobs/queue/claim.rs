@@ -47,6 +47,10 @@ pub struct PartitionTask {
     pub scan: Value,
     /// The table's plan, as the planner wrote it.
     pub plan: Value,
+    /// How many partitions the table has.
+    pub partitions: i32,
+    /// How often a standby has ended a scan of it: these are no attempts.
+    pub conflicts: i32,
     /// The lease's epoch.
     pub epoch: i64,
     /// This attempt, from 1.
@@ -155,7 +159,9 @@ impl Queue {
             scan: Value,
             lease_epoch: i64,
             attempts: i32,
+            conflicts: i32,
             plan: Value,
+            partitions_total: i32,
         }
         let mut tries = 0;
         let row: Option<Row> = loop {
@@ -181,6 +187,8 @@ impl Queue {
                 ordinal: row.ordinal,
                 scan: row.scan,
                 plan: row.plan,
+                partitions: row.partitions_total,
+                conflicts: row.conflicts,
                 epoch: row.lease_epoch,
                 attempt: row.attempts,
             })

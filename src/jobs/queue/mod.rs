@@ -4,6 +4,7 @@
 mod claim;
 mod commit;
 mod plan;
+mod standby;
 
 use std::fmt;
 use std::time::Duration;

@@ -13,7 +13,9 @@ WITH free AS MATERIALIZED (
     SELECT id
     FROM export_job_partitions
     WHERE state = 'PENDING' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
-      AND EXISTS (SELECT 1 FROM export_jobs AS job WHERE job.id = job_id AND job.state = 'RUNNING')
+      AND EXISTS (SELECT 1 FROM export_jobs AS job
+                  WHERE job.id = job_id AND job.state = 'RUNNING'
+                    AND (job.paused_until IS NULL OR job.paused_until <= clock_timestamp()))
       AND ($4 = 0 OR EXISTS (SELECT 1 FROM free))
     ORDER BY fair_key, id
     LIMIT 1
@@ -45,7 +47,7 @@ WITH free AS MATERIALIZED (
     ON CONFLICT (job_id, table_name) DO UPDATE SET attempts = status.attempts + 1
 )
 SELECT claimed.id, claimed.job_id, claimed.table_name, claimed.ordinal, claimed.scan, claimed.lease_epoch,
-       claimed.attempts, job.tenant, tables.plan
+       claimed.attempts, claimed.conflicts, job.tenant, tables.plan, tables.partitions_total
 FROM claimed
 JOIN export_jobs AS job ON job.id = claimed.job_id
 JOIN export_job_tables AS tables ON tables.job_id = claimed.job_id AND tables.table_name = claimed.table_name

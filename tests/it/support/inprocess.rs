@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use classification::actions::Pseudonymiser;
 use classification::{Predicate, TableName};
 use data_exporter::jobs::{FileChoice, Heartbeat, JobId, JobView, NewRequest, Queue, QueueSettings, Requests, Tenant};
@@ -60,6 +61,10 @@ impl Troubled {
 impl Warehouse for Troubled {
     async fn check(&self) -> Result<(), WarehouseError> {
         self.inner.check().await
+    }
+
+    async fn ready(&self, until: DateTime<Utc>) -> Result<(), WarehouseError> {
+        self.inner.ready(until).await
     }
 
     async fn catalog(&self, tables: &[TableName]) -> Result<Vec<TableShape>, WarehouseError> {
@@ -184,7 +189,11 @@ impl Running {
             store,
             layout: Layout::new("dev"),
             pseudonyms,
-            settings: PipelineSettings { retry_pause: Duration::from_millis(50), ..stages },
+            settings: PipelineSettings {
+                retry_pause: Duration::from_millis(50),
+                standby_pause: Duration::from_millis(300),
+                ..stages
+            },
         };
         let heartbeat = Heartbeat::start(platform.metadata_url.parse().unwrap(), settings).unwrap();
         let worker = Worker::new(pipeline, heartbeat);

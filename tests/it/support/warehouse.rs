@@ -64,24 +64,7 @@ impl TestWarehouse {
 
     /// A scan of all columns and rows.
     pub(crate) async fn whole(&self, name: &str) -> ScanSpec {
-        let shape = self.shape(name).await;
-        let columns = shape.columns.into_iter().map(|column| PolicyColumn {
-            name: column.catalog.name,
-            sql_type: column.catalog.sql_type,
-            kind: column.catalog.kind,
-            cell: Predicate::Always,
-            care: Vec::new(),
-            scan: false,
-        });
-        ScanSpec {
-            table: shape.table,
-            columns: columns.collect(),
-            rows: Predicate::Always,
-            slice: None,
-            guards: Vec::new(),
-            type_profile: TypeProfile::Portable,
-            options: BTreeMap::new(),
-        }
+        whole_of(&self.warehouse, &self.table(name).to_string()).await
     }
 
     /// All batches of a scan.
@@ -103,5 +86,29 @@ pub(crate) fn context(application_name: &str) -> ScanContext {
         application_name: application_name.to_owned(),
         first_row_timeout: Duration::from_secs(30),
         held_back: HeldBack::default(),
+    }
+}
+
+/// A scan of all columns and rows of a table.
+pub(crate) async fn whole_of(warehouse: &PostgresWarehouse, table: &str) -> ScanSpec {
+    let mut shapes = warehouse.catalog(&[table.parse().unwrap()]).await.unwrap();
+    assert_eq!(shapes.len(), 1, "{table}");
+    let shape = shapes.remove(0);
+    let columns = shape.columns.into_iter().map(|column| PolicyColumn {
+        name: column.catalog.name,
+        sql_type: column.catalog.sql_type,
+        kind: column.catalog.kind,
+        cell: Predicate::Always,
+        care: Vec::new(),
+        scan: false,
+    });
+    ScanSpec {
+        table: shape.table,
+        columns: columns.collect(),
+        rows: Predicate::Always,
+        slice: None,
+        guards: Vec::new(),
+        type_profile: TypeProfile::Portable,
+        options: BTreeMap::new(),
     }
 }

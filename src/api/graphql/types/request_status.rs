@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::{Context, Json, Object, Result};
+use async_graphql::{Context, Json, Object, Result, SimpleObject};
 use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 
@@ -11,7 +11,7 @@ use super::super::errors;
 use super::super::links::{HandedOut, Links};
 use super::{Compression, ExportError, ExportFormat, ExportKind, RequestState, TableStatus};
 use crate::error::Failure;
-use crate::jobs::JobView;
+use crate::jobs::{JobView, Pause};
 use crate::links::Visitor;
 
 /// A job, or none, on its way into an answer.
@@ -37,6 +37,23 @@ impl RequestStatus {
         let visitor = context.data::<Visitor>()?;
         let handed_out = self.links.get_or_init(|| links.hand_out(job, identity, visitor)).await;
         handed_out.as_ref().map(Some).map_err(|failure| errors::of(failure.clone()))
+    }
+}
+
+/// Why nothing of a request begins for a while.
+#[derive(SimpleObject)]
+struct RequestPause {
+    /// When it is looked at again.
+    until: DateTime<Utc>,
+    /// Stable, in SCREAMING_SNAKE_CASE; each has a page in the documentation.
+    code: String,
+    /// What is waited for.
+    message: String,
+}
+
+impl From<&Pause> for RequestPause {
+    fn from(pause: &Pause) -> Self {
+        Self { until: pause.until, code: pause.why.code.clone(), message: pause.why.message.clone() }
     }
 }
 
@@ -95,6 +112,11 @@ impl RequestStatus {
     /// Why it failed.
     async fn error(&self) -> Option<ExportError> {
         self.job.as_ref()?.error.as_ref().map(ExportError::from)
+    }
+
+    /// What it waits for, while nothing of it may begin; null otherwise. Cancelling works meanwhile.
+    async fn pause(&self) -> Option<RequestPause> {
+        self.job.as_ref()?.pause.as_ref().map(RequestPause::from)
     }
 
     /// First second of the time range, since 1970-01-01T00:00:00Z.
