@@ -35,6 +35,7 @@ mod export_types;
 mod extract_faults;
 mod extract_pace;
 mod extract_scan;
+mod extract_sessions;
 mod extract_types;
 mod extract_types_docs;
 mod extract_types_geometry;
