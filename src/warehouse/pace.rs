@@ -20,6 +20,9 @@ const BURST: f64 = 0.1;
 /// How often a scan that waits says that it does.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Longer than anybody waits, in seconds; a clock can still count it.
+const FOR_EVER: f64 = 1e9;
+
 /// The most that a process reads a second; `None` for no limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadLimits {
@@ -59,6 +62,17 @@ impl Pace {
 
     /// Pays for what was read, and waits until the debt of all is paid. Losing this future loses no payment.
     pub(in crate::warehouse) async fn pay(&self, rows: u64, bytes: u64, held_back: &HeldBack) {
+        let until = self.owe(rows, bytes);
+        while let left = until.saturating_duration_since(Instant::now())
+            && !left.is_zero()
+        {
+            held_back.tick();
+            sleep(left.min(TICK)).await;
+        }
+    }
+
+    /// Takes for what was read, and says until when whoever wants to read on has to wait.
+    pub(in crate::warehouse) fn owe(&self, rows: u64, bytes: u64) -> Instant {
         let now = Instant::now();
         let wait = |bucket: &Option<Mutex<Bucket>>, amount: u64| {
             bucket.as_ref().map_or(Duration::ZERO, |bucket| {
@@ -66,13 +80,7 @@ impl Pace {
             })
         };
         // Each bucket is paid, whichever makes the scan wait.
-        let until = now + wait(&self.rows, rows).max(wait(&self.bytes, bytes));
-        while let left = until.saturating_duration_since(Instant::now())
-            && !left.is_zero()
-        {
-            held_back.tick();
-            sleep(left.min(TICK)).await;
-        }
+        now + wait(&self.rows, rows).max(wait(&self.bytes, bytes))
     }
 }
 
@@ -98,7 +106,7 @@ impl Bucket {
         let since = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + self.rate * since).min(self.rate * BURST) - amount as f64;
         self.at = self.at.max(now);
-        Duration::try_from_secs_f64((-self.tokens / self.rate).max(0.0)).unwrap_or(Duration::MAX / 4)
+        Duration::from_secs_f64((-self.tokens / self.rate).clamp(0.0, FOR_EVER))
     }
 }
 

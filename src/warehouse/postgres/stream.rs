@@ -171,6 +171,8 @@ impl Reader {
             WireError::Server { .. } => End::Refused(doing.broken(&error)),
             _ => End::Failed(doing.broken(&error)),
         };
+        // What scans before this one have not paid yet.
+        self.pace.pay(0, 0, &self.held_back).await;
         let mut quiet_until = Instant::now() + self.patience;
         let (mut bytes, mut rows_paid) = (0, 0);
         let mut copy = match timeout_at(quiet_until, self.connection.copy(statement)).await {
@@ -210,6 +212,10 @@ impl Reader {
                 && let Err(error) = self.decoder.finish(sent)
             {
                 return End::Failed(fault.of(error));
+            }
+            if matches!(step, Step::End(_)) {
+                // Nothing is left to wait for; the next scan waits for what this one has not paid yet.
+                self.pace.owe(self.decoder.read - rows_paid, bytes);
             }
             match self.decoder.take() {
                 Ok(Some(batch)) => {
