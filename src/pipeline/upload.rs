@@ -13,6 +13,7 @@ pub(super) const PART_BYTES: usize = 5 << 20;
 #[derive(Debug)]
 pub(super) struct Parts {
     filling: BytesMut,
+    begun: bool,
     ready: mpsc::Sender<Bytes>,
 }
 
@@ -23,7 +24,7 @@ pub(super) struct NobodyUploads;
 impl Parts {
     /// Parts that go to `ready`.
     pub(super) fn new(ready: mpsc::Sender<Bytes>) -> Self {
-        Self { filling: BytesMut::with_capacity(PART_BYTES), ready }
+        Self { filling: BytesMut::with_capacity(PART_BYTES), begun: false, ready }
     }
 
     /// Adds bytes; blocks while the uploader is behind. Not for a reactor's thread.
@@ -39,16 +40,18 @@ impl Parts {
         Ok(())
     }
 
-    /// Sends what is left as the last part.
+    /// Sends what is left as the last part. A file without a byte, as lines without a row are, is one empty part: an
+    /// upload without parts cannot be completed.
     pub(super) fn finish(mut self) -> Result<(), NobodyUploads> {
-        if self.filling.is_empty() {
+        if self.filling.is_empty() && self.begun {
             return Ok(());
         }
         let last = std::mem::take(&mut self.filling).freeze();
         self.send(last)
     }
 
-    fn send(&self, part: Bytes) -> Result<(), NobodyUploads> {
+    fn send(&mut self, part: Bytes) -> Result<(), NobodyUploads> {
+        self.begun = true;
         self.ready.blocking_send(part).map_err(|_| NobodyUploads)
     }
 }
@@ -97,6 +100,7 @@ mod tests {
             }
             prop_assert!(got.iter().rev().skip(1).all(|part| part.len() == PART_BYTES));
             prop_assert!(got.concat() == file);
+            prop_assert!(!got.is_empty());
         }
     }
 }
