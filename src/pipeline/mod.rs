@@ -16,6 +16,7 @@ mod plan;
 pub mod protect;
 mod publish;
 mod retention;
+mod slices;
 mod standby;
 mod sweep;
 mod upload;

@@ -1,9 +1,8 @@
 //! From a request to partitions: what the rules grant of each table, what the warehouse has of it now, and how its
-//! time is cut into files. One table that cannot be planned fails alone.
+//! time is cut into files (`slices`). One table that cannot be planned fails alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use classification::rules::{ExportTable, FileFormat as RuleFormat, TypeProfile};
 use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName};
 use serde::{Deserialize, Serialize};
@@ -12,15 +11,11 @@ use serde_json::Value;
 use super::Pipeline;
 use super::options::column_options;
 use super::protect::guards;
+use super::slices::slices;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{ExportFormat, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::{Observed, Rules, TableDrift, refusal};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
-
-/// The most partitions of one table: a file each, and every one a query.
-pub(super) const MOST_PARTITIONS: i64 = 1_000;
-/// The shortest slice worth a partition of its own.
-const SHORTEST_SLICE: TimeDelta = TimeDelta::seconds(60);
 
 /// What is kept with a planned table, for its workers and its finalizer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,15 +141,22 @@ async fn plan_table(
         type_profile,
         options: options.clone(),
     };
-    let estimate = pipeline.warehouse.estimate(&whole).await?;
-    let bytes = estimate.rows * estimate.row_bytes;
-    let count = if estimate.time_indexed { slices(bytes, pipeline.settings.partition_target_bytes) } else { 1 };
-    let weight = (estimate.rows / count as f64).max(1.0);
-    let partitions = cut(task.window, count)
+    let target = pipeline.settings.partition_target_bytes;
+    let expected = pipeline.warehouse.estimate(&whole).await?;
+    // Where nothing large is read from end to end, an index finds these rows too; elsewhere whoever asks for an
+    // explanation waits for them.
+    if expected.read_whole.is_empty() {
+        tell_timeless(pipeline, table, &slice, &policy).await;
+    }
+    let partitions = slices(pipeline.warehouse.as_ref(), &whole, &expected, task.window, target)
+        .await?
         .into_iter()
-        .map(|(start, end)| {
-            let scan = ScanSpec { slice: Some(TimeSlice { start, end, ..slice.clone() }), ..whole.clone() };
-            (stored(&scan), weight)
+        .map(|cut| {
+            let scan = ScanSpec {
+                slice: Some(TimeSlice { start: cut.start, end: cut.end, ..slice.clone() }),
+                ..whole.clone()
+            };
+            (stored(&scan), cut.rows.max(1.0))
         })
         .collect();
     pipeline.rules.observe(table, &policy.columns, observed, rules.revision).await?;
@@ -164,6 +166,18 @@ async fn plan_table(
         plan: stored(&plan),
         partitions,
     })
+}
+
+/// Says how many rows would leave if they had a time. They belong to no window; that they cannot be counted fails no
+/// export.
+async fn tell_timeless(pipeline: &Pipeline, table: &TableName, slice: &TimeSlice, policy: &Policy) {
+    match pipeline.warehouse.count_timeless(table, slice, &policy.rows).await {
+        Ok(0) => {}
+        Ok(rows) => {
+            tracing::warn!(%table, rows, "rows whose time is NULL or infinite belong to no range and are not exported")
+        }
+        Err(error) => tracing::warn!(%table, code = %error.code(), "rows without a time could not be counted"),
+    }
 }
 
 /// The manifest's types of a policy's columns, or the column that cannot be exported.
@@ -193,23 +207,6 @@ fn manifest_types(
         .collect()
 }
 
-/// How many slices bring a partition near its target.
-fn slices(bytes: f64, target: u64) -> i64 {
-    // The quotient of two finite positive numbers, bounded before it becomes an integer.
-    (bytes / target.max(1) as f64).ceil().clamp(1.0, MOST_PARTITIONS as f64) as i64
-}
-
-/// Cuts a window into at most `count` slices at whole seconds: together they are the window, and none overlap.
-fn cut(window: Window, count: i64) -> Vec<(DateTime<Utc>, DateTime<Utc>)> {
-    let length = window.end - window.start;
-    let count = count.min(length.num_seconds() / SHORTEST_SLICE.num_seconds()).max(1);
-    let edge = |i: i64| match i {
-        i if i == count => window.end,
-        i => window.start + TimeDelta::seconds(length.num_seconds() * i / count),
-    };
-    (0..count).map(|i| (edge(i), edge(i + 1))).collect()
-}
-
 fn format(format: RuleFormat) -> ExportFormat {
     match format {
         RuleFormat::Parquet => ExportFormat::Parquet,
@@ -236,36 +233,5 @@ impl TablePlan {
     /// The decisions, for the file and the manifest.
     pub fn decisions(&self) -> &[Decision] {
         &self.policy.decisions
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use chrono::TimeZone;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn slices_tile_the_window(start in 0_i64..2_000_000_000, length in 1_i64..86_401, count in 1_i64..2_000) {
-            let at = |s| Utc.timestamp_opt(s, 0).unwrap();
-            let window = Window { start: at(start), end: at(start + length) };
-            let slices = cut(window, count);
-            prop_assert!(slices.len() as i64 <= count);
-            prop_assert_eq!(slices[0].0, window.start);
-            prop_assert_eq!(slices[slices.len() - 1].1, window.end);
-            prop_assert!(slices.iter().all(|(start, end)| start < end));
-            prop_assert!(slices.windows(2).all(|pair| pair[0].1 == pair[1].0));
-        }
-    }
-
-    #[test]
-    fn slices_follow_the_bytes() {
-        for (bytes, target, expected) in
-            [(0.0, 256, 1), (256.0, 256, 1), (257.0, 256, 2), (f64::INFINITY, 256, MOST_PARTITIONS), (1.0, 0, 1)]
-        {
-            assert_eq!(slices(bytes, target), expected, "{bytes}/{target}");
-        }
     }
 }

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::Pipeline;
-use super::plan::MOST_PARTITIONS;
+use super::slices::MOST_PARTITIONS;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{Claim, JobId, PartitionTask, QueueError};
 use crate::warehouse::{ScanSpec, TimeSlice};
@@ -57,7 +57,7 @@ async fn pieces(pipeline: &Pipeline, task: &PartitionTask) -> Option<Vec<Value>>
     let slice = scan.slice.clone()?;
     let edges = edges(slice.start, slice.end)?;
     let further = i32::try_from(edges.len()).ok()? - 2;
-    if i64::from(task.partitions + further) > MOST_PARTITIONS {
+    if usize::try_from(task.partitions + further).is_ok_and(|all| all > MOST_PARTITIONS) {
         return None;
     }
     if !pipeline.warehouse.estimate(&scan).await.ok()?.time_indexed {

@@ -9,7 +9,7 @@ mod options;
 mod pace;
 pub mod postgres;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -109,6 +109,9 @@ pub struct TimeSlice {
     pub end: DateTime<Utc>,
 }
 
+/// A half-open range of time: its first instant, and the first after it.
+pub type TimeRange = (DateTime<Utc>, DateTime<Utc>);
+
 /// What is read beside the columns, to decide in the process what the query has decided. It is never exported.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -157,14 +160,17 @@ fn portable() -> TypeProfile {
 }
 
 /// What the warehouse expects of a scan, from its statistics.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     /// Rows.
     pub rows: f64,
     /// Bytes a row as the warehouse sends it.
     pub row_bytes: f64,
-    /// Whether the time column has an index, so that several slices do not each read the whole table.
-    pub time_indexed: bool,
+    /// What it takes the warehouse, in a unit of its own: only costs of one warehouse can be compared.
+    pub cost: f64,
+    /// The relations that are read from end to end, except small ones: two slices that name the same one would each
+    /// read all of it.
+    pub read_whole: BTreeSet<String>,
 }
 
 /// What a scan is run under.
@@ -389,6 +395,14 @@ pub trait Warehouse: Send + Sync + fmt::Debug {
 
     /// What a scan would yield, from statistics alone.
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError>;
+
+    /// The same for each of these ranges of its time, in their order; one question to the warehouse for each. A scan
+    /// without a slice has no ranges, and is estimated as it is.
+    async fn estimate_ranges(&self, scan: &ScanSpec, ranges: &[TimeRange]) -> Result<Vec<Estimate>, WarehouseError>;
+
+    /// The instants within a scan's slice at which the warehouse itself has cut the table by its time column, in
+    /// order. A slice that ends at one reads nothing of what is behind it.
+    async fn seams(&self, scan: &ScanSpec) -> Result<Vec<DateTime<Utc>>, WarehouseError>;
 
     /// How many rows of a table meet each of these conditions: those of a time slice, or of the whole table. All are
     /// counted in one statement, and so of one moment.

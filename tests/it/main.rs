@@ -60,6 +60,7 @@ mod local_s3_durability;
 mod local_s3_faults;
 mod lock_order;
 mod mutants;
+mod partitions;
 mod pii_canaries;
 mod protect;
 mod protect_actions;

@@ -89,8 +89,6 @@ pub(super) struct Table {
 pub(super) struct Column {
     /// Its exact name.
     pub(super) name: String,
-    /// Its number in the table.
-    pub(super) number: i16,
     /// Its type as PostgreSQL writes it, with the structure of composite types behind it.
     pub(super) sql_type: String,
     /// What a policy must know of it.
@@ -176,7 +174,6 @@ struct CatalogRow {
 
 /// A column before its type is known.
 struct ColumnRow {
-    number: i16,
     name: String,
     sql_type: String,
     oid: u32,
@@ -186,8 +183,7 @@ struct ColumnRow {
 impl CatalogRow {
     fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
         let column = match row.try_get::<Option<i16>, _>("attnum")? {
-            Some(number) => Some(ColumnRow {
-                number,
+            Some(_) => Some(ColumnRow {
                 name: row.try_get("column_name")?,
                 sql_type: row.try_get("sql_type")?,
                 oid: oid(row, "type_oid")?,
@@ -209,7 +205,6 @@ impl ColumnRow {
         let found = types.resolve(self.oid, self.modifier);
         Column {
             name: self.name,
-            number: self.number,
             sql_type: self.sql_type + &types.structure(self.oid),
             kind: found.kind,
             decoding: found.portable,

@@ -10,6 +10,7 @@ mod count;
 mod error;
 mod estimate;
 mod health;
+mod seams;
 mod sql;
 mod standby;
 mod stream;
@@ -38,7 +39,8 @@ use self::stream::Reader;
 use self::wire::{Address, Connection};
 use super::pace::Pace;
 use super::{
-    BatchStream, Estimate, Health, ReadLimits, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError,
+    BatchStream, Estimate, Health, ReadLimits, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
+    WarehouseError,
 };
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
@@ -210,6 +212,17 @@ impl Warehouse for PostgresWarehouse {
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError> {
         let table = self.table(&scan.table).await?;
         estimate::estimate(&self.planning, scan, &table).await
+    }
+
+    async fn estimate_ranges(&self, scan: &ScanSpec, ranges: &[TimeRange]) -> Result<Vec<Estimate>, WarehouseError> {
+        let table = self.table(&scan.table).await?;
+        estimate::ranges(&self.planning, scan, &table, ranges).await
+    }
+
+    async fn seams(&self, scan: &ScanSpec) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
+        let Some(slice) = &scan.slice else { return Ok(Vec::new()) };
+        let table = self.table(&scan.table).await?;
+        seams::seams(&self.planning, &table, slice).await
     }
 
     async fn count(

@@ -15,7 +15,8 @@ use data_exporter::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
 use data_exporter::storage::ObjectStore;
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use data_exporter::warehouse::{
-    BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError,
+    BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
+    WarehouseError,
 };
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
@@ -73,6 +74,14 @@ impl Warehouse for Troubled {
 
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError> {
         self.inner.estimate(scan).await
+    }
+
+    async fn estimate_ranges(&self, scan: &ScanSpec, ranges: &[TimeRange]) -> Result<Vec<Estimate>, WarehouseError> {
+        self.inner.estimate_ranges(scan, ranges).await
+    }
+
+    async fn seams(&self, scan: &ScanSpec) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
+        self.inner.seams(scan).await
     }
 
     async fn count(

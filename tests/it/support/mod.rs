@@ -8,6 +8,7 @@ pub(crate) mod inprocess;
 pub(crate) mod issuer;
 pub(crate) mod metadata;
 pub(crate) mod needles;
+pub(crate) mod offered;
 pub(crate) mod pii;
 pub(crate) mod platform;
 pub(crate) mod protect;

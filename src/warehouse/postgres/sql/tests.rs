@@ -7,9 +7,8 @@ use proptest::prelude::*;
 use super::*;
 
 fn table() -> Table {
-    let column = |(number, name, sql_type, decoding): (i16, &str, &str, Option<Decoding>)| Column {
+    let column = |(name, sql_type, decoding): (&str, &str, Option<Decoding>)| Column {
         name: name.to_owned(),
-        number,
         sql_type: sql_type.to_owned(),
         kind: ColumnKind::Other,
         native: decoding.clone(),
@@ -17,12 +16,12 @@ fn table() -> Table {
         enum_labels: Vec::new(),
     };
     let columns = [
-        (1, "id", "bigint", Some(Decoding::Int8)),
-        (2, "source", "text", Some(Decoding::Text)),
-        (3, "at", "timestamp with time zone", Some(Decoding::TimestampTz)),
-        (4, "local", "timestamp without time zone", Some(Decoding::Timestamp)),
-        (5, "day", "date", Some(Decoding::Date)),
-        (6, "odd \" name", "interval", None),
+        ("id", "bigint", Some(Decoding::Int8)),
+        ("source", "text", Some(Decoding::Text)),
+        ("at", "timestamp with time zone", Some(Decoding::TimestampTz)),
+        ("local", "timestamp without time zone", Some(Decoding::Timestamp)),
+        ("day", "date", Some(Decoding::Date)),
+        ("odd \" name", "interval", None),
     ];
     Table { name: "ops.way".parse().unwrap(), oid: 1, columns: columns.map(column).into() }
 }
