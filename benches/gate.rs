@@ -211,6 +211,7 @@ fn main() {
         byte_count: file.len() as i64,
         sha256,
         etag: String::new(),
+        snapshot_id: None,
         report: FileReport::default(),
     };
     println!("a file of {rows} rows, {} bytes: encoding and hashing took {encoding:.2} CPU seconds", file.len());

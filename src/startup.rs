@@ -234,6 +234,7 @@ impl Services {
             max_crashes: settings.max_crashes,
             max_active_jobs: settings.max_active_jobs_per_tenant,
             max_warehouse_connections: settings.max_warehouse_connections,
+            snapshot_max: settings.snapshot_max,
             ..QueueSettings::default()
         };
         let mut queue = Queue::new(self.pool.clone(), queue_settings);

@@ -102,8 +102,10 @@ pub struct Settings {
     pub max_concurrent_partitions: usize,
     /// `EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT`.
     pub max_active_jobs_per_tenant: i32,
-    /// `EXPORTER_MAX_WAREHOUSE_CONNECTIONS`: partitions that all replicas together read at once; 0 for any number.
+    /// `EXPORTER_MAX_WAREHOUSE_CONNECTIONS`: connections that all replicas together read over; 0 for any number.
     pub max_warehouse_connections: i32,
+    /// `EXPORTER_SNAPSHOT_MAX_SECONDS`: how long a snapshot is held for the partitions of a table; zero for none.
+    pub snapshot_max: Duration,
     /// `EXPORTER_JOIN_RUNNING`: whether a request may join an identical one that runs.
     pub join_running: bool,
     /// `EXPORTER_MAX_ATTEMPTS`.
@@ -189,6 +191,7 @@ impl Settings {
             max_concurrent_partitions: read.number("EXPORTER_MAX_CONCURRENT_PARTITIONS", cores.min(2), 1..=64),
             max_active_jobs_per_tenant: read.number("EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT", 3, 1..=1_000),
             max_warehouse_connections: read.number("EXPORTER_MAX_WAREHOUSE_CONNECTIONS", 0, 0..=10_000),
+            snapshot_max: Duration::from_secs(read.number("EXPORTER_SNAPSHOT_MAX_SECONDS", 900, 0..=86_400)),
             join_running: read.parsed("EXPORTER_JOIN_RUNNING", false, parse_bool),
             max_attempts: read.number("EXPORTER_MAX_ATTEMPTS", 3, 1..=100),
             max_crashes: read.number("EXPORTER_MAX_CRASHES", 3, 1..=100),

@@ -16,6 +16,7 @@ mod range;
 mod report;
 pub mod requests;
 mod retention;
+mod snapshots;
 pub mod stalled;
 mod submission;
 mod sweep;
@@ -35,5 +36,6 @@ pub use queue::{
 pub use report::{Fidelity, FileReport};
 pub use requests::{ExportableTable, NewRequest, Page, Requests, StatusFilter};
 pub use retention::{ToPurge, ToRetain};
+pub use snapshots::SharedSnapshot;
 pub use stalled::{Clearing, StalledJob};
 pub use sweep::{Leftover, Unpublished};

@@ -39,6 +39,7 @@ impl Queue {
             sqlx::query_as(include_str!("sql/reap_tables.sql")).bind(crashes).fetch_all(self.pool()).await?;
         let jobs: Vec<(Uuid, bool)> =
             sqlx::query_as(include_str!("sql/reap_jobs.sql")).bind(crashes).fetch_all(self.pool()).await?;
+        self.reap_snapshots().await?;
         let reaped = partitions.len() + tables.len() + jobs.len();
         if reaped > 0 {
             tracing::warn!(

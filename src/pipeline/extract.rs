@@ -16,7 +16,7 @@ use super::protect::Protection;
 use super::upload::{Parts, upload};
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{FileReport, PartitionTask, Progress, StagedObject};
+use crate::jobs::{FileReport, PartitionTask, Progress, SharedSnapshot, StagedObject};
 use crate::storage::{ObjectKey, UploadId};
 use crate::warehouse::{BatchStream, FidelityCount, HeldBack, ScanContext, ScanSpec};
 
@@ -39,10 +39,12 @@ struct EncodedFile {
     report: FileReport,
 }
 
-/// Extracts one partition into an object of its own. What moves is counted in `progress`.
+/// Extracts one partition into an object of its own, under this snapshot if it can be read. What moves is counted in
+/// `progress`.
 pub(super) async fn extract(
     pipeline: &Pipeline,
     task: &PartitionTask,
+    snapshot: Option<SharedSnapshot>,
     progress: &Progress,
 ) -> Result<StagedObject, Stopped> {
     let plan = TablePlan::read(task.plan.clone())?;
@@ -53,8 +55,10 @@ pub(super) async fn extract(
         application_name: format!("data-exporter {}", task.job),
         first_row_timeout: pipeline.settings.first_row_timeout,
         held_back: HeldBack::counted_in(progress.held_back_counter()),
+        snapshot: snapshot.as_ref().and_then(|snapshot| snapshot.token.clone()),
     };
     let stream = pipeline.warehouse.scan(&scan, &context).await?;
+    let read_under = snapshot.filter(|_| stream.is_of_snapshot()).map(|snapshot| snapshot.id);
     // A policy that cannot be carried out fails here, before there is anything that could leave, and so does a form
     // that has no place for a type.
     let protection = Protection::compile(&plan.policy, &scan, &stream.schema(), pipeline.pseudonyms.as_ref())?;
@@ -72,7 +76,7 @@ pub(super) async fn extract(
         // Clean-up would do it too, later; a store that is away makes no difference to the failure.
         let _ = pipeline.store.abort_multipart(&key, &id).await;
     }
-    done
+    done.map(|staged| StagedObject { snapshot: read_under, ..staged })
 }
 
 #[expect(
@@ -114,6 +118,7 @@ async fn transfer(
         bytes: count(encoded.size)?,
         sha256: encoded.sha256,
         etag: meta.etag,
+        snapshot: None,
         report: encoded.report,
     })
 }

@@ -17,6 +17,7 @@ pub mod protect;
 mod publish;
 mod retention;
 mod slices;
+mod snapshot;
 mod standby;
 mod sweep;
 mod upload;

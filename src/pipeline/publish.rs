@@ -17,7 +17,9 @@ use super::gate::{self, GateReport};
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{Compression, ExportFormat, Fidelity, FileForm, FileReport, Progress, PublishedFile, TableTask};
+use crate::jobs::{
+    Compression, ExportFormat, Fidelity, FileForm, FileReport, Progress, PublishedFile, StagedPartition, TableTask,
+};
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 use crate::warehouse::ScanSpec;
 
@@ -277,7 +279,7 @@ fn manifest(
             removed: report.removed,
             actions: report.actions,
             fidelity: report.fidelity,
-            consistency: "predicate".to_owned(),
+            consistency: consistency(&task.staged).to_owned(),
             files: plan.form.into(),
             guarded: (plan.form.format == ExportFormat::Csv)
                 .then(|| GuardInfo { formulas: plan.form.formula_guard, values: std::mem::take(&mut gate.guarded) }),
@@ -285,6 +287,17 @@ fn manifest(
             supersedes: None,
         },
     })
+}
+
+/// Whether all files show one moment: what was read in one transaction, or in several under one snapshot.
+fn consistency(staged: &[StagedPartition]) -> &'static str {
+    match staged {
+        [] | [_] => "snapshot",
+        [first, others @ ..] => {
+            let same = |other: &StagedPartition| other.snapshot_id == first.snapshot_id;
+            if first.snapshot_id.is_some() && others.iter().all(same) { "snapshot" } else { "predicate" }
+        }
+    }
 }
 
 fn url(bucket: &str, key: &str) -> String {

@@ -15,6 +15,7 @@ use super::extract::extract;
 use super::plan::plan;
 use super::publish::publish;
 use super::retention::retain;
+use super::snapshot::Snapshots;
 use super::sweep::{clear, sweep};
 use super::watch::{Watched, no_progress};
 use super::{Pipeline, Stopped, standby};
@@ -36,12 +37,15 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 pub struct Worker {
     pipeline: Arc<Pipeline>,
     heartbeat: Arc<Heartbeat>,
+    snapshots: Arc<Snapshots>,
 }
 
 impl Worker {
     /// A worker over these stages, its leases kept by this heartbeat.
     pub fn new(pipeline: Pipeline, heartbeat: Heartbeat) -> Self {
-        Self { pipeline: Arc::new(pipeline), heartbeat: Arc::new(heartbeat) }
+        let Pipeline { queue, warehouse, settings, .. } = &pipeline;
+        let snapshots = Snapshots::new(queue.clone(), Arc::clone(warehouse), settings.concurrent_partitions);
+        Self { pipeline: Arc::new(pipeline), heartbeat: Arc::new(heartbeat), snapshots: Arc::new(snapshots) }
     }
 
     /// Works until `stop` is cancelled and everything in hand has been given back.
@@ -69,6 +73,7 @@ impl Worker {
                 stop.cancel();
             }
         }
+        self.snapshots.close().await;
         tracing::info!("worker stopped");
     }
 
@@ -115,7 +120,11 @@ impl Worker {
         let (watched, progress) = (self.watched(&lease), lease.progress());
         let settings = &self.pipeline.settings;
         let patience = Patience { limit: settings.stall, before_first: settings.first_row_timeout };
-        match under(&lease, stop, patience, extract(&watched, &task, &progress)).await {
+        let extracting = async {
+            let snapshot = self.snapshots.of(&task).await;
+            extract(&watched, &task, snapshot, &progress).await
+        };
+        match under(&lease, stop, patience, extracting).await {
             Ok(staged) => {
                 let (count, bytes) = (staged.rows, staged.bytes);
                 if let Err(error) = queue.complete_partition(&task, staged).await {

@@ -182,6 +182,8 @@ pub struct ScanContext {
     pub first_row_timeout: Duration,
     /// Told while the scan waits for a limit of ours.
     pub held_back: HeldBack,
+    /// What a held snapshot is named by, if one is to be read; where it cannot be, the scan reads without.
+    pub snapshot: Option<String>,
 }
 
 /// Why the warehouse did not do it. Messages never hold cell values.
@@ -326,6 +328,11 @@ pub trait BatchStream: Send {
     /// The next batch, never empty; `None` at the end. Dropped before its end, the server's query is ended too.
     async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError>;
 
+    /// Whether everything in it is of the moment that its context named.
+    fn is_of_snapshot(&self) -> bool {
+        false
+    }
+
     /// What was changed in the batches so far; complete once [`Self::next`] has said that there are no more.
     fn fidelity(&self) -> Vec<FidelityCount> {
         Vec::new()
@@ -354,6 +361,19 @@ pub enum Transport {
     Encrypted,
     /// They are encrypted, and the server has shown a certificate of an authority that is trusted.
     Verified,
+}
+
+/// A moment of the warehouse that is held so that several scans can read it. Dropped, it ends too.
+#[async_trait]
+pub trait HeldSnapshot: Send {
+    /// What scans name it by.
+    fn token(&self) -> &str;
+
+    /// Whether it can still be read.
+    async fn is_held(&mut self) -> bool;
+
+    /// Ends it.
+    async fn release(self: Box<Self>);
 }
 
 /// How a warehouse and the role that asks it are set up.
@@ -421,6 +441,14 @@ pub trait Warehouse: Send + Sync + fmt::Debug {
         slice: &TimeSlice,
         condition: &Predicate,
     ) -> Result<i64, WarehouseError>;
+
+    /// Holds the moment that it is, over a connection of its own, so that scans can read it; `None` where a warehouse
+    /// cannot. Fails when the server that it meets is not [ready](Self::ready) for `until`.
+    async fn hold_snapshot(
+        &self,
+        application_name: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError>;
 
     /// Starts a scan. Fails before a byte moves when a column is not what was planned or cannot be exported, or when the
     /// server that it meets is not [ready](Self::ready) for the end of its slice.

@@ -104,6 +104,7 @@ pub(crate) fn staged(place: &str, bytes: &[u8], rows: usize) -> StagedPartition 
         byte_count: i64::try_from(bytes.len()).unwrap(),
         sha256: Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
         etag: String::new(),
+        snapshot_id: None,
         report: FileReport::default(),
     }
 }

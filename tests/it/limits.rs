@@ -116,7 +116,7 @@ async fn all_replicas_together_read_over_so_many_connections_and_no_more() {
     let (pool, queue) = ready("limits_connections").await;
     submit(&pool, "default").await;
     plan(&queue, &[("way", 40)]).await;
-    let limited = QueueSettings { max_warehouse_connections: 5, ..settings() };
+    let limited = QueueSettings { max_warehouse_connections: 5, snapshot_max: Duration::ZERO, ..settings() };
     let workers: Vec<Queue> = (0..8).map(|_| Queue::new(pool.clone(), limited)).collect();
     let running = async || -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM export_job_partitions WHERE state = 'RUNNING'")

@@ -72,6 +72,7 @@ mod readme;
 mod retention;
 mod rules_sql;
 mod sample_warehouse;
+mod snapshots;
 mod stall;
 mod stalled;
 mod standby;

@@ -43,6 +43,8 @@ pub struct PartitionTask {
     pub table: TableName,
     /// Its place among the table's files, from 0.
     pub ordinal: i32,
+    /// How many partitions the table has.
+    pub partitions: i32,
     /// What to read, as the planner wrote it.
     pub scan: Value,
     /// The table's plan, as the planner wrote it.
@@ -93,6 +95,8 @@ pub struct StagedPartition {
     pub sha256: String,
     /// As the store gave it.
     pub etag: String,
+    /// The snapshot that it was read under, if it was one that others read too.
+    pub snapshot_id: Option<Uuid>,
     /// What was done to its values.
     #[sqlx(json)]
     pub report: FileReport,
@@ -156,6 +160,7 @@ impl Queue {
             job_id: Uuid,
             table_name: String,
             ordinal: i32,
+            partitions_total: i32,
             scan: Value,
             lease_epoch: i64,
             attempts: i32,
@@ -169,7 +174,7 @@ impl Queue {
                 .bind(self.worker)
                 .bind(self.settings.lease.as_secs_f64())
                 .bind(self.only_job.map(|job| job.0))
-                .bind(self.settings.max_warehouse_connections)
+                .bind(self.settings.readers())
                 .fetch_optional(&self.pool)
                 .await;
             match claimed {
@@ -185,6 +190,7 @@ impl Queue {
                 job: JobId(row.job_id),
                 table: stored_table(&row.table_name)?,
                 ordinal: row.ordinal,
+                partitions: row.partitions_total,
                 scan: row.scan,
                 plan: row.plan,
                 partitions: row.partitions_total,

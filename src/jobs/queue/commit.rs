@@ -24,6 +24,8 @@ pub struct StagedObject {
     pub sha256: String,
     /// As the store gave it.
     pub etag: String,
+    /// The snapshot that it was read under, if it was one that others read too.
+    pub snapshot: Option<Uuid>,
     /// What was done to its values.
     pub report: FileReport,
 }
@@ -62,6 +64,7 @@ impl Queue {
                     .bind(&staged.sha256)
                     .bind(&staged.etag)
                     .bind(sqlx::types::Json(&staged.report))
+                    .bind(staged.snapshot)
                     .fetch_optional(&mut *tx)
                     .await?
                     .ok_or_else(lost)?;

@@ -38,8 +38,10 @@ pub struct QueueSettings {
     pub max_crashes: i32,
     /// Active jobs of one tenant.
     pub max_active_jobs: i32,
-    /// Partitions that all replicas together read at once, each over one connection to the warehouse; 0: any number.
+    /// Connections to the warehouse that all replicas together read over, a partition or a snapshot each; 0: any number.
     pub max_warehouse_connections: i32,
+    /// How long a snapshot of the warehouse is held for the partitions of one table at most; zero: none is.
+    pub snapshot_max: Duration,
 }
 
 impl Default for QueueSettings {
@@ -52,6 +54,7 @@ impl Default for QueueSettings {
             max_crashes: 3,
             max_active_jobs: 3,
             max_warehouse_connections: 0,
+            snapshot_max: Duration::from_secs(900),
         }
     }
 }

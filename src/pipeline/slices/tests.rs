@@ -8,7 +8,7 @@ use classification::{PolicyColumn, TableName};
 use proptest::prelude::*;
 
 use super::*;
-use crate::warehouse::{BatchStream, ScanContext, TableShape, TimeSlice, TimeUnit};
+use crate::warehouse::{BatchStream, HeldSnapshot, ScanContext, TableShape, TimeSlice, TimeUnit};
 
 /// Midnight of some day, in seconds.
 const DAY: i64 = 1_772_409_600;
@@ -55,6 +55,14 @@ impl<F: Fn(i64, i64) -> Estimate + Send + Sync> Warehouse for Planner<F> {
     }
 
     async fn count_timeless(&self, _: &TableName, _: &TimeSlice, _: &Predicate) -> Result<i64, WarehouseError> {
+        unreachable!("planning slices asks for estimates alone")
+    }
+
+    async fn hold_snapshot(
+        &self,
+        _: &str,
+        _: DateTime<Utc>,
+    ) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError> {
         unreachable!("planning slices asks for estimates alone")
     }
 

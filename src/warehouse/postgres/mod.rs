@@ -11,6 +11,7 @@ mod error;
 mod estimate;
 mod health;
 mod seams;
+mod snapshot;
 mod sql;
 mod standby;
 mod stream;
@@ -39,7 +40,7 @@ use self::stream::Reader;
 use self::wire::{Address, Connection};
 use super::pace::Pace;
 use super::{
-    BatchStream, Estimate, Health, ReadLimits, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
+    BatchStream, Estimate, Health, HeldSnapshot, ReadLimits, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
     WarehouseError,
 };
 
@@ -88,6 +89,7 @@ impl Default for PostgresOptions {
 /// A PostgreSQL warehouse.
 pub struct PostgresWarehouse {
     address: Address,
+    /// For what is no scan.
     options: PostgresOptions,
     planning: PgPool,
     scans: Arc<Semaphore>,
@@ -152,6 +154,25 @@ impl PostgresWarehouse {
         match timeout(self.options.connect_timeout, connecting).await {
             Ok(connected) => connected.map_err(|error| doing.broken(&error))?,
             Err(_) => Err(doing.timed_out()),
+        }
+    }
+
+    /// The same, reading this snapshot if it can be read. Says whether it is.
+    async fn connect_under(
+        &self,
+        context: &ScanContext,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<(Connection, bool), WarehouseError> {
+        let mut connection = self.connect(&context.application_name, until).await?;
+        let Some(token) = &context.snapshot else { return Ok((connection, false)) };
+        match timeout(self.options.connect_timeout, connection.begin(&snapshot::import(token))).await {
+            Ok(Ok(())) => Ok((connection, true)),
+            // Its holder is gone, or an age has passed; a transaction that failed is of no more use.
+            _ => {
+                tracing::info!("a snapshot cannot be read any more; reading without");
+                drop(connection);
+                Ok((self.connect(&context.application_name, until).await?, false))
+            }
         }
     }
 
@@ -245,6 +266,16 @@ impl Warehouse for PostgresWarehouse {
         count::timeless(&self.planning, &table, slice, condition).await
     }
 
+    async fn hold_snapshot(
+        &self,
+        application_name: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError> {
+        let connection = self.connect(application_name, Some(until)).await?;
+        let held = snapshot::hold(connection, self.options.connect_timeout).await?;
+        Ok(Some(Box::new(held)))
+    }
+
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError> {
         let table = self.table(&scan.table).await?;
         let rendered = sql::scan(scan, &table)?;
@@ -256,9 +287,10 @@ impl Warehouse for PostgresWarehouse {
             .await
             .map_err(|_| WarehouseError::Unavailable { detail: "the warehouse is closed".to_owned() })?;
         let until = scan.slice.as_ref().map(|slice| slice.end);
-        let connection = self.connect(&context.application_name, until).await?;
+        let (connection, of_snapshot) = self.connect_under(context, until).await?;
         let reader = Reader {
             connection,
+            of_snapshot,
             table: table.name.clone(),
             columns: rendered.selected.into_iter().map(|selected| selected.column).collect(),
             decoder: Decoder::new(Arc::clone(&schema), &decodings, BatchLimits::default()),

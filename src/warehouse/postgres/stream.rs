@@ -36,6 +36,7 @@ pub(super) struct CopyStream {
     schema: SchemaRef,
     words: mpsc::Receiver<Word>,
     ended: bool,
+    of_snapshot: bool,
     fidelity: Fidelity,
 }
 
@@ -60,6 +61,10 @@ impl BatchStream for CopyStream {
         }
     }
 
+    fn is_of_snapshot(&self) -> bool {
+        self.of_snapshot
+    }
+
     fn fidelity(&self) -> Vec<FidelityCount> {
         self.fidelity.counts()
     }
@@ -74,6 +79,8 @@ fn died() -> WarehouseError {
 pub(super) struct Reader {
     /// Its connection, in a transaction, used for nothing else.
     pub(super) connection: Connection,
+    /// Whether that transaction reads a snapshot that others read too.
+    pub(super) of_snapshot: bool,
     /// The table, for messages.
     pub(super) table: TableName,
     /// The columns' names, for messages.
@@ -107,12 +114,13 @@ impl Reader {
     pub(super) async fn start(self, schema: SchemaRef, query: &str) -> Result<CopyStream, WarehouseError> {
         // One batch waits while the next is made and the last is encoded.
         let fidelity = Fidelity::new(&self.columns, &self.decoder);
+        let of_snapshot = self.of_snapshot;
         let (sender, words) = mpsc::channel(1);
         let (accepted, answer) = oneshot::channel();
         let statement = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
         tokio::spawn(self.run(statement, accepted, sender).in_current_span());
         match answer.await {
-            Ok(Ok(())) => Ok(CopyStream { schema, words, ended: false, fidelity }),
+            Ok(Ok(())) => Ok(CopyStream { schema, words, ended: false, of_snapshot, fidelity }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(died()),
         }
@@ -306,7 +314,7 @@ mod tests {
             let schema = Arc::new(Schema::empty());
             let decoder = Decoder::new(Arc::clone(&schema), &[], BatchLimits::default());
             let fidelity = Fidelity::new(&[], &decoder);
-            let mut stream = CopyStream { schema, words, ended: false, fidelity };
+            let mut stream = CopyStream { schema, words, ended: false, of_snapshot: false, fidelity };
             for _ in 0..2 {
                 assert_eq!(matches!(stream.next().await, Ok(None)), ends);
             }

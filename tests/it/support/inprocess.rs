@@ -15,7 +15,7 @@ use data_exporter::pipeline::{Layout, Pipeline, PipelineSettings, Worker};
 use data_exporter::storage::ObjectStore;
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use data_exporter::warehouse::{
-    BatchStream, Estimate, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
+    BatchStream, Estimate, HeldSnapshot, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
     WarehouseError,
 };
 use sqlx::AssertSqlSafe;
@@ -100,6 +100,14 @@ impl Warehouse for Troubled {
         condition: &Predicate,
     ) -> Result<i64, WarehouseError> {
         self.inner.count_timeless(table, slice, condition).await
+    }
+
+    async fn hold_snapshot(
+        &self,
+        name: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError> {
+        self.inner.hold_snapshot(name, until).await
     }
 
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError> {

@@ -59,6 +59,7 @@ pub(crate) fn staged(name: &str) -> StagedObject {
         bytes: 100,
         sha256: "0".repeat(64),
         etag: "e".to_owned(),
+        snapshot: None,
         report: FileReport::default(),
     }
 }

@@ -86,6 +86,7 @@ pub(crate) fn context(application_name: &str) -> ScanContext {
         application_name: application_name.to_owned(),
         first_row_timeout: Duration::from_secs(30),
         held_back: HeldBack::default(),
+        snapshot: None,
     }
 }
 

@@ -71,12 +71,12 @@ impl Connection {
         Ok(Self { socket, inbox, canceller })
     }
 
-    /// Runs statements that yield no rows; afterwards the session must be inside a transaction.
+    /// Runs statements whose rows, if any, nobody looks at; afterwards the session must be inside a transaction.
     pub(super) async fn begin(&mut self, statements: &str) -> Result<(), WireError> {
         self.query(statements).await?;
         loop {
             match self.inbox.frame(&mut self.socket).await? {
-                Frame { tag: b'C' | b'N' | b'S' | b'A', .. } => {}
+                Frame { tag: b'C' | b'N' | b'S' | b'A' | b'T' | b'D', .. } => {}
                 Frame { tag: b'E', body } => return Err(inbox::refusal(body)),
                 Frame { tag: b'Z', body: [b'T'] } => return Ok(()),
                 Frame { tag: b'Z', .. } => return Err(WireError::Protocol("no transaction has begun")),
@@ -87,6 +87,15 @@ impl Connection {
 
     /// Runs statements outside any transaction; the values of the only row that they yield, as text.
     pub(super) async fn ask(&mut self, statements: &str) -> Result<Vec<Option<String>>, WireError> {
+        self.answer(statements, b'I').await
+    }
+
+    /// The same inside the transaction that has begun.
+    pub(super) async fn ask_inside(&mut self, statements: &str) -> Result<Vec<Option<String>>, WireError> {
+        self.answer(statements, b'T').await
+    }
+
+    async fn answer(&mut self, statements: &str, state: u8) -> Result<Vec<Option<String>>, WireError> {
         self.query(statements).await?;
         let mut row = None;
         loop {
@@ -94,7 +103,9 @@ impl Connection {
                 Frame { tag: b'T' | b'C' | b'N' | b'S' | b'A', .. } => {}
                 Frame { tag: b'D', body } if row.is_none() => row = Some(inbox::texts(body)?),
                 Frame { tag: b'E', body } => return Err(inbox::refusal(body)),
-                Frame { tag: b'Z', body: [b'I'] } => return row.ok_or(WireError::Protocol("an answer without a row")),
+                Frame { tag: b'Z', body: [found] } if *found == state => {
+                    return row.ok_or(WireError::Protocol("an answer without a row"));
+                }
                 Frame { .. } => return Err(WireError::Protocol("an unexpected message in an answer")),
             }
         }
