@@ -11,7 +11,7 @@ use super::Pipeline;
 use super::slices::MOST_PARTITIONS;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{Claim, JobId, PartitionTask, QueueError};
-use crate::warehouse::{ScanSpec, TimeSlice};
+use crate::warehouse::{ScanSpec, TimeRange, TimeSlice};
 
 /// Conflicts of one partition, and of what it was cut from, after which a further one counts as an attempt.
 const MOST_CONFLICTS: i32 = 10;
@@ -60,7 +60,10 @@ async fn pieces(pipeline: &Pipeline, task: &PartitionTask) -> Option<Vec<Value>>
     if usize::try_from(task.partitions + further).is_ok_and(|all| all > MOST_PARTITIONS) {
         return None;
     }
-    if !pipeline.warehouse.estimate(&scan).await.ok()?.time_indexed {
+    let ranges: Vec<TimeRange> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
+    let expected = pipeline.warehouse.estimate_ranges(&scan, &ranges).await.ok()?;
+    let (first, others) = expected.split_first()?;
+    if others.iter().any(|other| !other.read_whole.is_disjoint(&first.read_whole)) {
         return None;
     }
     edges

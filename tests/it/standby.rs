@@ -15,7 +15,8 @@ use data_exporter::pipeline::PipelineSettings;
 use data_exporter::storage::{ObjectKey, ObjectStore};
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use data_exporter::warehouse::{
-    BatchStream, Estimate, Lag, ScanContext, ScanSpec, TableShape, TimeSlice, Warehouse, WarehouseError,
+    BatchStream, Estimate, HeldSnapshot, Lag, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
+    WarehouseError,
 };
 use serde_json::Value;
 use sqlx::postgres::PgPool;
@@ -103,6 +104,22 @@ impl Warehouse for Disturbed {
         self.inner.count_timeless(table, slice, condition).await
     }
 
+    async fn estimate_ranges(&self, scan: &ScanSpec, ranges: &[TimeRange]) -> Result<Vec<Estimate>, WarehouseError> {
+        self.inner.estimate_ranges(scan, ranges).await
+    }
+
+    async fn seams(&self, scan: &ScanSpec) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
+        self.inner.seams(scan).await
+    }
+
+    async fn hold_snapshot(
+        &self,
+        name: &str,
+        until: DateTime<Utc>,
+    ) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError> {
+        self.inner.hold_snapshot(name, until).await
+    }
+
     async fn scan(&self, scan: &ScanSpec, context: &ScanContext) -> Result<Box<dyn BatchStream>, WarehouseError> {
         let inner = self.inner.scan(scan, context).await?;
         let (pair, done) = (Arc::clone(&self.pair), Arc::clone(&self.done));
@@ -120,6 +137,10 @@ struct DisturbedStream {
 impl BatchStream for DisturbedStream {
     fn schema(&self) -> arrow::datatypes::SchemaRef {
         self.inner.schema()
+    }
+
+    fn is_of_snapshot(&self) -> bool {
+        self.inner.is_of_snapshot()
     }
 
     async fn next(&mut self) -> Result<Option<arrow::record_batch::RecordBatch>, WarehouseError> {

@@ -43,8 +43,6 @@ pub struct PartitionTask {
     pub table: TableName,
     /// Its place among the table's files, from 0.
     pub ordinal: i32,
-    /// How many partitions the table has.
-    pub partitions: i32,
     /// What to read, as the planner wrote it.
     pub scan: Value,
     /// The table's plan, as the planner wrote it.
@@ -160,7 +158,6 @@ impl Queue {
             job_id: Uuid,
             table_name: String,
             ordinal: i32,
-            partitions_total: i32,
             scan: Value,
             lease_epoch: i64,
             attempts: i32,
@@ -190,7 +187,6 @@ impl Queue {
                 job: JobId(row.job_id),
                 table: stored_table(&row.table_name)?,
                 ordinal: row.ordinal,
-                partitions: row.partitions_total,
                 scan: row.scan,
                 plan: row.plan,
                 partitions: row.partitions_total,

@@ -58,11 +58,7 @@ impl<F: Fn(i64, i64) -> Estimate + Send + Sync> Warehouse for Planner<F> {
         unreachable!("planning slices asks for estimates alone")
     }
 
-    async fn hold_snapshot(
-        &self,
-        _: &str,
-        _: DateTime<Utc>,
-    ) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError> {
+    async fn hold_snapshot(&self, _: &str, _: DateTime<Utc>) -> Result<Option<Box<dyn HeldSnapshot>>, WarehouseError> {
         unreachable!("planning slices asks for estimates alone")
     }
 

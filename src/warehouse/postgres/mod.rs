@@ -40,8 +40,8 @@ use self::stream::Reader;
 use self::wire::{Address, Connection};
 use super::pace::Pace;
 use super::{
-    BatchStream, Estimate, Health, HeldSnapshot, ReadLimits, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice, Warehouse,
-    WarehouseError,
+    BatchStream, Estimate, Health, HeldSnapshot, ReadLimits, ScanContext, ScanSpec, TableShape, TimeRange, TimeSlice,
+    Warehouse, WarehouseError,
 };
 
 /// Makes every session mean the same by the same text, whatever the role or the database set.
