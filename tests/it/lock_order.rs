@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnection, PgPool};
 use tokio::task::JoinHandle;
 
 use crate::support::cluster;
-use crate::support::queue::{plan, ready, submit};
+use crate::support::queue::{plan, ready, staged, submit};
 
 /// Three partitions of one table that run, in the order of their ids, among so many of another that wait.
 async fn running(pool: &PgPool, queue: &Queue, others: usize) -> Vec<PartitionTask> {
@@ -125,4 +125,42 @@ async fn a_heartbeat_does_not_meet_the_end_of_a_table_crosswise() {
     let renewed = beating.await.unwrap().unwrap();
     assert!(renewed.is_empty(), "both leases are lost with the table");
     assert_failed(&pool, tasks[0].job).await;
+}
+
+/// Who ends a job takes its tables by name; a heartbeat that is told of them in another order does so, too.
+#[tokio::test]
+async fn a_heartbeat_takes_tables_in_the_order_of_those_who_end_them() {
+    let (pool, queue) = ready("lock_order_tables").await;
+    submit(&pool, "default").await;
+    plan(&queue, &[("cctv", 1), ("way", 1)]).await;
+    for name in ["a", "b"] {
+        let task = queue.claim_partition().await.unwrap().unwrap();
+        queue.complete_partition(&task, staged(name)).await.unwrap();
+    }
+    let mut tasks = [queue.claim_table().await.unwrap().unwrap(), queue.claim_table().await.unwrap().unwrap()];
+    tasks.sort_by_key(|task| std::cmp::Reverse(task.table.to_string()));
+    let mut held = PgConnection::connect(&cluster::url("lock_order_tables")).await.unwrap();
+    sqlx::raw_sql("BEGIN; SELECT 1 FROM export_job_tables WHERE table_name = 'cctv' FOR UPDATE")
+        .execute(&mut held)
+        .await
+        .unwrap();
+    let beating = tokio::spawn({
+        let (pool, tasks) = (pool.clone(), tasks.clone());
+        async move {
+            sqlx::query(include_str!("../../src/jobs/sql/heartbeat_tables.sql"))
+                .bind(tasks.iter().map(|task| task.job.0).collect::<Vec<_>>())
+                .bind(tasks.iter().map(|task| task.table.to_string()).collect::<Vec<_>>())
+                .bind(tasks.iter().map(|task| task.epoch).collect::<Vec<_>>())
+                .bind(6.0_f64)
+                .bind(vec![1_i64, 1])
+                .fetch_all(&pool)
+                .await
+        }
+    });
+    until_waiting(&pool, 1).await;
+    // Whoever has the first may take the second without waiting.
+    let second = "SELECT 1 FROM export_job_tables WHERE table_name = 'way' FOR UPDATE NOWAIT";
+    sqlx::raw_sql(second).execute(&mut held).await.unwrap();
+    held.close().await.unwrap();
+    assert_eq!(beating.await.unwrap().unwrap().len(), 2);
 }
