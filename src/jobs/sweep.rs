@@ -14,7 +14,7 @@ use crate::error::{ErrorCode, Failure};
 pub struct Leftover {
     /// The object's key.
     pub staging_key: String,
-    /// The multipart upload, if one was started.
+    /// The multipart upload; `None` also where one was started and its worker died before it could say so.
     pub upload_id: Option<String>,
 }
 

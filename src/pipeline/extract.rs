@@ -69,7 +69,11 @@ pub(super) async fn extract(
     let key = ObjectKey::new(key)?;
     pipeline.queue.record_attempt(task, key.as_str()).await.map_err(stopped)?;
     let id = pipeline.store.create_multipart(&key, plan.form.media_type()).await?;
-    pipeline.queue.record_upload(task, key.as_str(), &id.0).await.map_err(stopped)?;
+    if let Err(error) = pipeline.queue.record_upload(task, key.as_str(), &id.0).await {
+        // Clean-up may have been here already: nobody else knows of this upload then.
+        let _ = pipeline.store.abort_multipart(&key, &id).await;
+        return Err(stopped(error));
+    }
 
     let done = transfer(pipeline, task, protection, encoder, stream, progress, &key, &id).await;
     if done.is_err() {

@@ -193,7 +193,8 @@ pub(super) async fn publish(
         .map(Ok::<_, Failure>)
         .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
             let (from, to) = (ObjectKey::new(&staged.staging_key)?, ObjectKey::new(&file.key)?);
-            store.copy(&from, &to).await?;
+            // What the gate has read, and nothing that took its place since.
+            store.copy(&from, &staged.etag, &to).await?;
             Ok(())
         })
         .await?;

@@ -28,10 +28,17 @@ fn leftover_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Leftover) -> BoxFut
         let store = Arc::clone(&store);
         Box::pin(async move {
             let Ok(key) = ObjectKey::new(left.staging_key) else { return true };
-            if let Some(id) = left.upload_id
-                && store.abort_multipart(&key, &UploadId(id)).await.is_err()
-            {
-                return false;
+            // Without an id the worker may have died before it could record the one that it was given. The key is the
+            // attempt's alone, and recorded before: whatever is open under it is ours.
+            let uploads = match left.upload_id {
+                Some(id) => Ok(vec![UploadId(id)]),
+                None => store.open_uploads(&key).await,
+            };
+            let Ok(uploads) = uploads else { return false };
+            for id in uploads {
+                if store.abort_multipart(&key, &id).await.is_err() {
+                    return false;
+                }
             }
             store.delete(&key).await.is_ok()
         })

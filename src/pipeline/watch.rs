@@ -94,8 +94,8 @@ impl ObjectStore for Watched {
         self.noted(self.store.head(key).await, |_| 1)
     }
 
-    async fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
-        self.noted(self.store.copy(from, to).await, |()| 1)
+    async fn copy(&self, from: &ObjectKey, etag: &str, to: &ObjectKey) -> Result<(), StorageError> {
+        self.noted(self.store.copy(from, etag, to).await, |()| 1)
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
@@ -125,6 +125,14 @@ impl ObjectStore for Watched {
         size: u64,
     ) -> Result<ObjectMeta, StorageError> {
         self.noted(self.store.complete_multipart(key, upload, parts, size).await, |_| 1)
+    }
+
+    async fn open_uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StorageError> {
+        self.store.open_uploads(key).await
+    }
+
+    async fn list(&self, folder: &ObjectKey) -> Result<Vec<String>, StorageError> {
+        self.store.list(folder).await
     }
 
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StorageError> {

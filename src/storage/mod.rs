@@ -169,6 +169,9 @@ impl From<StorageError> for Failure {
     }
 }
 
+/// Names that [`ObjectStore::list`] gives at most.
+pub const MOST_LISTED: usize = 10_000;
+
 /// An object store with one bucket. Implementations pass `tests/it/storage_conformance.rs`.
 #[async_trait]
 pub trait ObjectStore: Send + Sync + fmt::Debug {
@@ -191,8 +194,9 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     /// What the store knows of an object, or `None` if there is none.
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError>;
 
-    /// Copies inside the bucket, on the server; an object at `to` is replaced. Objects of more than 5 GiB in parts.
-    async fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError>;
+    /// Copies inside the bucket, on the server, if the object at `from` still has this ETag, else nothing is written
+    /// ([`StorageError::Corrupt`]); an object at `to` is replaced. Objects of more than 5 GiB in parts.
+    async fn copy(&self, from: &ObjectKey, etag: &str, to: &ObjectKey) -> Result<(), StorageError>;
 
     /// Deletes an object; one that does not exist is no error.
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
@@ -221,6 +225,13 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
 
     /// Ends a multipart upload and frees its parts; one that is gone already is no error.
     async fn abort_multipart(&self, key: &ObjectKey, upload: &UploadId) -> Result<(), StorageError>;
+
+    /// The uploads of exactly this key that are neither completed nor aborted.
+    async fn open_uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StorageError>;
+
+    /// What lies directly in a folder, as names without the folder: at most [`MOST_LISTED`], in no order to rely on.
+    /// Nothing may be deleted because a list lacks it.
+    async fn list(&self, folder: &ObjectKey) -> Result<Vec<String>, StorageError>;
 
     /// A link to read the object, signed without asking the store.
     async fn presign_get(&self, key: &ObjectKey, valid_for: Duration) -> Result<PresignedLink, StorageError>;

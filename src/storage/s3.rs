@@ -7,6 +7,7 @@
 mod complete;
 mod copy;
 mod errors;
+mod list;
 mod presign;
 mod settings;
 
@@ -218,8 +219,8 @@ impl ObjectStore for S3Store {
         }
     }
 
-    async fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
-        self.copy_object(from, to).await
+    async fn copy(&self, from: &ObjectKey, etag: &str, to: &ObjectKey) -> Result<(), StorageError> {
+        self.copy_object(from, etag, to).await
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
@@ -299,6 +300,14 @@ impl ObjectStore for S3Store {
                 if fault.is("NoSuchUpload") { Ok(()) } else { Err(self.error(fault, "end the upload of", key)) }
             }
         }
+    }
+
+    async fn open_uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StorageError> {
+        self.uploads_of(key).await
+    }
+
+    async fn list(&self, folder: &ObjectKey) -> Result<Vec<String>, StorageError> {
+        self.names_in(folder).await
     }
 
     async fn presign_get(&self, key: &ObjectKey, valid_for: Duration) -> Result<PresignedLink, StorageError> {

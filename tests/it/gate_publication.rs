@@ -22,12 +22,14 @@ use crate::support::s3;
 
 const ROWS: u64 = 4_000;
 
-/// A store that takes its time over what the gate reads: every range of a staged object.
+/// A store that takes its time over what the gate reads, every range of a staged object, and may never answer once it
+/// has written a manifest.
 #[derive(Debug)]
 struct Slow {
     inner: S3Store,
     pause: Duration,
     reads: Arc<AtomicUsize>,
+    silent_after_manifest: bool,
 }
 
 #[async_trait]
@@ -39,7 +41,11 @@ impl ObjectStore for Slow {
         self.inner.check().await
     }
     async fn put_if_absent(&self, key: &ObjectKey, body: Bytes, kind: &str) -> Result<PutOutcome, StorageError> {
-        self.inner.put_if_absent(key, body, kind).await
+        let done = self.inner.put_if_absent(key, body, kind).await;
+        if self.silent_after_manifest {
+            std::future::pending::<()>().await;
+        }
+        done
     }
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
         self.inner.get(key).await
@@ -52,8 +58,14 @@ impl ObjectStore for Slow {
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
         self.inner.head(key).await
     }
-    async fn copy(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
-        self.inner.copy(from, to).await
+    async fn copy(&self, from: &ObjectKey, etag: &str, to: &ObjectKey) -> Result<(), StorageError> {
+        self.inner.copy(from, etag, to).await
+    }
+    async fn open_uploads(&self, key: &ObjectKey) -> Result<Vec<UploadId>, StorageError> {
+        self.inner.open_uploads(key).await
+    }
+    async fn list(&self, folder: &ObjectKey) -> Result<Vec<String>, StorageError> {
+        self.inner.list(folder).await
     }
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         self.inner.delete(key).await
@@ -90,7 +102,7 @@ impl ObjectStore for Slow {
 async fn slow(platform: &Platform, pause: Duration) -> (Arc<Slow>, Arc<AtomicUsize>) {
     let reads = Arc::new(AtomicUsize::new(0));
     let inner = platform.s3.store(s3::BUCKET).await.unwrap();
-    (Arc::new(Slow { inner, pause, reads: Arc::clone(&reads) }), reads)
+    (Arc::new(Slow { inner, pause, reads: Arc::clone(&reads), silent_after_manifest: false }), reads)
 }
 
 /// Every object's key, staged ones included.
@@ -304,4 +316,31 @@ async fn a_stop_in_the_middle_of_the_gate_gives_the_table_back() {
     let view = next.finished(job).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
     next.stop().await;
+}
+
+/// A worker that died after its upload began and before it could record the upload's id.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_without_a_recorded_id_is_aborted_and_its_neighbour_is_not() {
+    let platform = Platform::sample("orphan_upload", ROWS).await;
+    let store = platform.s3.store(s3::BUCKET).await.unwrap();
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let worker = Running::with(&platform, warehouse, Arc::new(platform.s3.store(s3::BUCKET).await.unwrap()));
+    worker.finished(worker.request(&["vms"]).await).await;
+    let (lost, foreign) = (s3::key("dev/_staging/lost"), s3::key("dev/_staging/lost-not"));
+    for key in [&lost, &lost, &foreign] {
+        store.create_multipart(key, "text/plain").await.unwrap();
+    }
+    assert_eq!(store.open_uploads(&lost).await.unwrap().len(), 2);
+    let recorded = "INSERT INTO export_staged_objects (staging_key, job_id, partition_id, lease_epoch)
+                    SELECT 'dev/_staging/lost', job_id, id, lease_epoch - 1 FROM export_job_partitions LIMIT 1";
+    sqlx::query(recorded).execute(&platform.metadata).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let left = "SELECT count(*) FROM export_staged_objects WHERE removed_at IS NULL";
+    while sqlx::query_scalar::<_, i64>(left).fetch_one(&platform.metadata).await.unwrap() > 0 {
+        assert!(Instant::now() < deadline, "nobody cleans up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(store.open_uploads(&lost).await.unwrap(), []);
+    assert_eq!(store.open_uploads(&foreign).await.unwrap().len(), 1, "the database does not say that it is ours");
+    worker.stop().await;
 }

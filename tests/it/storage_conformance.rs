@@ -58,6 +58,7 @@ async fn conforms(stores: &Stores) {
     reads_whole_and_in_ranges(store).await;
     keeps_every_key_apart(store).await;
     deletes_twice(store).await;
+    lists(store).await;
     copies(store, "copied-at-once").await;
     copies(&stores.copies_in_parts, "copied-in-parts").await;
     puts_parts_together(store).await;
@@ -110,7 +111,8 @@ async fn keeps_every_key_apart(store: &dyn ObjectStore) {
     for text in texts {
         assert_eq!(store.get(&key(text)).await.unwrap(), text, "{text}");
     }
-    store.copy(&key(texts[4]), &key("k/copy of größe")).await.unwrap();
+    let meta = store.head(&key(texts[4])).await.unwrap().unwrap();
+    store.copy(&key(texts[4]), &meta.etag, &key("k/copy of größe")).await.unwrap();
     assert_eq!(store.get(&key("k/copy of größe")).await.unwrap(), texts[4]);
 }
 
@@ -122,6 +124,23 @@ async fn deletes_twice(store: &dyn ObjectStore) {
     store.delete(&at).await.unwrap();
     let again = store.put_if_absent(&at, Bytes::from_static(b"y"), "text/plain").await.unwrap();
     assert_eq!(again, PutOutcome::Created, "a deleted name is free again");
+}
+
+async fn lists(store: &dyn ObjectStore) {
+    for name in ["list/a", "list/b c%", "list/deeper/d", "listen"] {
+        store.put_if_absent(&key(name), Bytes::from_static(b"x"), "text/plain").await.unwrap();
+    }
+    let mut names = store.list(&key("list")).await.unwrap();
+    names.sort();
+    assert_eq!(names, ["a", "b c%"], "what is deeper or only begins so is not in it");
+    assert_eq!(store.list(&key("list/nothing")).await.unwrap(), Vec::<String>::new());
+    let [one, other] = [key("list/upload"), key("list/upload-2")];
+    let id = store.create_multipart(&one, "text/plain").await.unwrap();
+    let neighbour = store.create_multipart(&other, "text/plain").await.unwrap();
+    assert_eq!(store.open_uploads(&one).await.unwrap(), [id.clone()]);
+    store.abort_multipart(&one, &id).await.unwrap();
+    assert_eq!(store.open_uploads(&one).await.unwrap(), []);
+    assert_eq!(store.open_uploads(&other).await.unwrap(), [neighbour]);
 }
 
 async fn upload(store: &dyn ObjectStore, at: &str, parts: &[Bytes]) -> data_exporter::storage::ObjectMeta {
@@ -140,12 +159,15 @@ async fn copies(store: &dyn ObjectStore, folder: &str) {
     let parts = [noise(2, 5 * MIB), noise(3, 6 * MIB)];
     let meta = upload(store, &from, &parts).await;
     store.put_if_absent(&key(&to), Bytes::from_static(b"an older one"), "text/plain").await.unwrap();
-    store.copy(&key(&from), &key(&to)).await.unwrap();
+    let other = store.copy(&key(&from), "\"0123456789abcdef0123456789abcdef\"", &key(&to)).await;
+    assert!(matches!(other, Err(StorageError::Corrupt { .. })), "another object than was meant: {other:?}");
+    assert_eq!(store.get(&key(&to)).await.unwrap(), "an older one", "nothing is copied then");
+    store.copy(&key(&from), &meta.etag, &key(&to)).await.unwrap();
     assert_eq!(store.get(&key(&to)).await.unwrap(), parts.concat(), "the copy replaces what was there");
     assert_eq!(store.head(&key(&to)).await.unwrap().unwrap().size, meta.size);
     store.delete(&key(&from)).await.unwrap();
     assert_eq!(store.get(&key(&to)).await.unwrap().len() as u64, meta.size, "the copy stands by itself");
-    let absent = store.copy(&key(&from), &key(&to)).await;
+    let absent = store.copy(&key(&from), &meta.etag, &key(&to)).await;
     assert!(matches!(absent, Err(StorageError::NotFound { .. })), "{absent:?}");
 }
 
@@ -229,7 +251,7 @@ async fn names_the_lost_bucket(lost: &dyn ObjectStore) {
         ("get", lost.get(&at).await.err()),
         ("get_range", lost.get_range(&at, 0..1).await.err()),
         ("head", lost.head(&at).await.err()),
-        ("copy", lost.copy(&at, &key("b")).await.err()),
+        ("copy", lost.copy(&at, "\"e\"", &key("b")).await.err()),
         ("delete", lost.delete(&at).await.err()),
         ("create_multipart", lost.create_multipart(&at, "text/plain").await.err()),
     ];

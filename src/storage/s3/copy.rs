@@ -17,7 +17,7 @@ const MOST_PARTS: u64 = 10_000;
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 
 impl S3Store {
-    pub(super) async fn copy_object(&self, from: &ObjectKey, to: &ObjectKey) -> Result<(), StorageError> {
+    pub(super) async fn copy_object(&self, from: &ObjectKey, etag: &str, to: &ObjectKey) -> Result<(), StorageError> {
         let source = match self.client.head_object().bucket(&self.bucket).key(from.as_str()).send().await {
             Ok(source) => source,
             Err(error) => {
@@ -29,9 +29,12 @@ impl S3Store {
                 return Err(self.error(fault, "copy", from));
             }
         };
+        // Some stores write an ETag with its quotes in one answer and without in another.
+        let found = source.e_tag().filter(|found| found.trim_matches('"') == etag.trim_matches('"'));
+        let etag = found.ok_or_else(|| changed(from))?;
         let size = source.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
         if size > self.copy_at_once {
-            return self.copy_in_parts(from, to, &source, size).await;
+            return self.copy_in_parts((from, etag), to, &source, size).await;
         }
         let request = self
             .client
@@ -39,12 +42,19 @@ impl S3Store {
             .bucket(&self.bucket)
             .key(to.as_str())
             .copy_source(self.source(from))
-            .set_copy_source_if_match(source.e_tag().map(str::to_owned))
+            .copy_source_if_match(etag)
             // The source's checksum is one of its parts' checksums; the copy gets one of its bytes.
             .checksum_algorithm(ChecksumAlgorithm::Crc32C)
             .customize()
             .config_override(attempts_of(TIME));
-        request.send().await.map(|_| ()).map_err(|e| self.error(Fault::of(&e), "copy", from))
+        request.send().await.map(|_| ()).map_err(|e| self.not_copied(Fault::of(&e), from))
+    }
+
+    fn not_copied(&self, fault: Fault, from: &ObjectKey) -> StorageError {
+        if fault.is("PreconditionFailed") || fault.status() == Some(412) {
+            return changed(from);
+        }
+        self.error(fault, "copy", from)
     }
 
     fn source(&self, key: &ObjectKey) -> String {
@@ -53,7 +63,7 @@ impl S3Store {
 
     async fn copy_in_parts(
         &self,
-        from: &ObjectKey,
+        (from, etag): (&ObjectKey, &str),
         to: &ObjectKey,
         source: &HeadObjectOutput,
         size: u64,
@@ -67,7 +77,7 @@ impl S3Store {
             .checksum_algorithm(ChecksumAlgorithm::Crc32C);
         let upload = request.send().await.map_err(|e| self.error(Fault::of(&e), "copy", from))?;
         let upload = UploadId(upload.upload_id().unwrap_or_default().to_owned());
-        let copied = self.copy_parts(from, to, source.e_tag(), size, &upload).await;
+        let copied = self.copy_parts((from, etag), to, size, &upload).await;
         if copied.is_err() {
             // What failed is told; an upload that stays behind is the store's lifecycle rule to clear.
             let _ = self.abort_multipart(to, &upload).await;
@@ -77,9 +87,8 @@ impl S3Store {
 
     async fn copy_parts(
         &self,
-        from: &ObjectKey,
+        (from, etag): (&ObjectKey, &str),
         to: &ObjectKey,
-        etag: Option<&str>,
         size: u64,
         upload: &UploadId,
     ) -> Result<(), StorageError> {
@@ -97,11 +106,11 @@ impl S3Store {
                 .upload_id(&upload.0)
                 .part_number(number.into())
                 .copy_source(self.source(from))
-                .set_copy_source_if_match(etag.map(str::to_owned))
+                .copy_source_if_match(etag)
                 .copy_source_range(format!("bytes={start}-{}", end - 1))
                 .customize()
                 .config_override(attempts_of(TIME));
-            let answer = request.send().await.map_err(|e| self.error(Fault::of(&e), "copy", from))?;
+            let answer = request.send().await.map_err(|e| self.not_copied(Fault::of(&e), from))?;
             let part = answer.copy_part_result();
             parts.push(UploadedPart {
                 number,
@@ -112,4 +121,9 @@ impl S3Store {
         }
         self.complete(to, upload, &parts, size).await.map(|_| ())
     }
+}
+
+/// The object is another one than was meant.
+fn changed(key: &ObjectKey) -> StorageError {
+    StorageError::Corrupt { key: key.to_string(), detail: "its ETag is another than when it was read".to_owned() }
 }
