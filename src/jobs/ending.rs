@@ -139,6 +139,22 @@ impl Queue {
         })
         .await
     }
+
+    /// Keeps the text of a sealed table's manifest before it is written. Returns what is to be written: this text, or
+    /// that of a finalizer before, which may have been of another version or had other settings.
+    ///
+    /// # Errors
+    /// [`QueueError::LeaseLost`].
+    pub async fn keep_manifest(&self, task: &TableTask, manifest: String) -> Result<String, QueueError> {
+        let kept: Option<String> = sqlx::query_scalar(include_str!("sql/keep_manifest.sql"))
+            .bind(task.job.0)
+            .bind(task.table.to_string())
+            .bind(task.epoch)
+            .bind(manifest)
+            .fetch_optional(self.pool())
+            .await?;
+        kept.ok_or_else(|| QueueError::LeaseLost(claim_of(task)))
+    }
 }
 
 fn claim_of(task: &TableTask) -> Claim {

@@ -26,8 +26,8 @@ use crate::warehouse::ScanSpec;
 /// Files copied at once.
 const AT_ONCE: usize = 4;
 
-/// A manifest: what Redshift's `COPY … MANIFEST` reads, with more beside it. Its bytes are a function of the plan and
-/// the staged files alone, so that a repeated publication writes the same.
+/// A manifest: what Redshift's `COPY … MANIFEST` reads, with more beside it. The text of the first finalizer that came
+/// so far is kept until the table is published, so that a repetition writes the same, whatever its version or settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The files.
@@ -201,10 +201,11 @@ pub(super) async fn publish(
 
     let key = ObjectKey::new(pipeline.layout.manifest(&task.directory))?;
     let manifest = manifest(store.bucket(), task, &plan, &files, gate)?;
-    let bytes = serde_json::to_vec(&manifest)
+    let text = serde_json::to_string(&manifest)
         .map_err(|_| Failure::new(ErrorCode::Internal, "the manifest cannot be written as JSON"))?;
     pipeline.queue.seal(task).await.map_err(stopped)?;
-    write_once(store, &key, Bytes::from(bytes)).await?;
+    let text = pipeline.queue.keep_manifest(task, text).await.map_err(stopped)?;
+    write_once(store, &key, Bytes::from(text)).await?;
     Ok((files, url(store.bucket(), key.as_str())))
 }
 

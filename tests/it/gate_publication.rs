@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use data_exporter::jobs::{Compression, ExportFormat, FileChoice, JobState, TableState};
+use data_exporter::pipeline::PipelineSettings;
 use data_exporter::storage::s3::S3Store;
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
@@ -316,6 +317,38 @@ async fn a_stop_in_the_middle_of_the_gate_gives_the_table_back() {
     let view = next.finished(job).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
     next.stop().await;
+}
+
+/// Whoever repeats a publication writes what the one before it has written, whatever its own settings are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finalizer_with_other_settings_finds_its_own_bytes() {
+    let platform = Platform::sample("gate_repeated", ROWS).await;
+    let inner = platform.s3.store(s3::BUCKET).await.unwrap();
+    let silent = Slow { inner, pause: Duration::ZERO, reads: Arc::default(), silent_after_manifest: true };
+    let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
+    let first = Running::with(&platform, warehouse.clone(), Arc::new(silent));
+    let job = first.request(&["vms"]).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let manifest = loop {
+        if let Some(manifest) = objects(&platform).await.into_iter().find(|key| key.ends_with("/manifest")) {
+            break ObjectKey::new(manifest).unwrap();
+        }
+        assert!(Instant::now() < deadline, "no manifest was written");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    first.stop().await;
+    let store = platform.s3.store(s3::BUCKET).await.unwrap();
+    let written = store.get(&manifest).await.unwrap();
+    let settings = PipelineSettings { gate_sample: 0.5, ..PipelineSettings::default() };
+    let second = Running::with_settings(&platform, warehouse, Arc::new(store), settings);
+    let view = second.finished(job).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.tables);
+    let store = platform.s3.store(s3::BUCKET).await.unwrap();
+    assert_eq!(store.get(&manifest).await.unwrap(), written);
+    let kept: Option<String> =
+        sqlx::query_scalar("SELECT manifest FROM export_job_tables").fetch_one(&platform.metadata).await.unwrap();
+    assert_eq!(kept, None, "it is in the bucket now");
+    second.stop().await;
 }
 
 /// A worker that died after its upload began and before it could record the upload's id.
