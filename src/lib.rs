@@ -18,4 +18,5 @@ pub mod startup;
 pub mod storage;
 pub mod telemetry;
 pub mod upkeep;
+pub mod verify;
 pub mod warehouse;

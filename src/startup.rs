@@ -451,6 +451,16 @@ async fn store(settings: &Settings) -> Result<S3Store, Failure> {
     .await?)
 }
 
+/// A bucket that no setting names, with credentials as the SDK finds them.
+///
+/// # Errors
+/// `SETTINGS_INVALID` when `AWS_ENDPOINT_URL` is no address.
+pub async fn bucket(name: &str) -> Result<Arc<dyn ObjectStore>, Failure> {
+    // A store of its own address seldom has a name for each bucket.
+    let path_style = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"].iter().any(|key| std::env::var_os(key).is_some());
+    Ok(Arc::new(S3Store::connect(S3Settings { path_style, ..S3Settings::new(name) }).await?))
+}
+
 /// Listens where the settings say.
 pub async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
     TcpListener::bind(settings.bind).await.map_err(|error| {

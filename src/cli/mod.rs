@@ -10,6 +10,7 @@ mod output;
 mod retention;
 mod serve;
 mod stalled;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,6 +61,8 @@ enum Command {
     Stalled(stalled::StalledCommand),
     /// Deletes the files of requests on demand that are older than EXPORTER_RETENTION_DAYS, as workers do by themselves.
     Retention(retention::RetentionArgs),
+    /// Checks an export against its manifest: files, counts, schema, times, policy, personal data. Changes nothing.
+    Verify(verify::VerifyArgs),
     /// Checks every part of an installation and says what to do.
     Doctor,
     /// Prints the GraphQL schema.
@@ -101,6 +104,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Key(command) => key::run(&source, &command, cli.json).await,
         Command::Stalled(command) => stalled::run(&source, &command, cli.json).await,
         Command::Retention(args) => retention::run(&source, &args, cli.json).await,
+        Command::Verify(args) => verify::run(&args, cli.json).await,
         Command::Doctor => doctor::run(&source, cli.json).await,
         Command::Schema => {
             output::line(crate::api::sdl().trim_end());

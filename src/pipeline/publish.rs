@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
-use classification::Decision;
+use classification::{ColumnKind, Decision, Predicate};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
-use super::gate::{self, GateReport};
+use super::gate::{self, GateReport, Sought, TimeColumn};
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
@@ -124,6 +124,15 @@ pub struct ExportInfo {
     /// Values that are in the files otherwise than in the warehouse, by column, what was done and why.
     #[serde(default)]
     pub fidelity: Fidelity,
+    /// What the columns hold, in their order, and which were searched for personal data.
+    #[serde(default)]
+    pub columns: Vec<ColumnInfo>,
+    /// What they were searched for.
+    #[serde(default)]
+    pub sought: Sought,
+    /// The column that tells a row's time, where it leaves as the warehouse has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<TimeColumn>,
     /// `snapshot` when all files show one moment of the warehouse, `predicate` when only their conditions agree.
     pub consistency: String,
     /// The format of the files and their compression.
@@ -136,6 +145,17 @@ pub struct ExportInfo {
     pub gate: GateReport,
     /// The manifest that this one takes the place of.
     pub supersedes: Option<String>,
+}
+
+/// A column, for whoever reads its values again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnInfo {
+    /// Its name.
+    pub name: String,
+    /// What kind of values it has.
+    pub kind: ColumnKind,
+    /// Whether its texts were searched for personal data.
+    pub searched: bool,
 }
 
 /// How an export's files are written.
@@ -262,6 +282,13 @@ fn manifest(
             column_type: ManifestType { base: base.clone() },
         })
         .collect();
+    let columns = plan.policy.columns.iter().map(|column| ColumnInfo {
+        name: column.name.clone(),
+        kind: column.kind,
+        searched: column.scan,
+    });
+    let columns: Vec<ColumnInfo> = columns.collect();
+    let sought = Sought::of(&plan.policy.pii_rules).map_err(|what| Failure::new(ErrorCode::Internal, what))?;
     let mut report = FileReport::default();
     task.staged.iter().for_each(|staged| report.add(&staged.report));
     Ok(Manifest {
@@ -281,6 +308,9 @@ fn manifest(
             removed: report.removed,
             actions: report.actions,
             fidelity: report.fidelity,
+            columns,
+            sought,
+            time: time_column(task, plan),
             consistency: consistency(&task.staged).to_owned(),
             files: plan.form.into(),
             guarded: (plan.form.format == ExportFormat::Csv)
@@ -300,6 +330,18 @@ fn consistency(staged: &[StagedPartition]) -> &'static str {
             if first.snapshot_id.is_some() && others.iter().all(same) { "snapshot" } else { "predicate" }
         }
     }
+}
+
+/// The time column, if its values in the files are the warehouse's, in every row.
+fn time_column(task: &TableTask, plan: &TablePlan) -> Option<TimeColumn> {
+    let scan: ScanSpec = serde_json::from_value(task.staged.first()?.scan.clone()).ok()?;
+    let slice = scan.slice?;
+    let column = plan.policy.columns.iter().find(|column| column.name == slice.column)?;
+    let unchanged = column.care.is_empty()
+        && column.cell == Predicate::Always
+        && !column.scan
+        && !plan.options.contains_key(&column.name);
+    unchanged.then_some(TimeColumn { column: slice.column, unit: slice.unit, zone: slice.zone })
 }
 
 fn url(bucket: &str, key: &str) -> String {

@@ -81,5 +81,6 @@ mod storage_conformance;
 mod subscriptions;
 mod subscriptions_identity;
 mod support;
+mod verify;
 mod wire_faults;
 mod wire_login;

@@ -7,6 +7,7 @@
 //! stops its table: nothing of it is published. What only a footer can hold, the hash of the policy, is asked of
 //! Parquet alone.
 
+mod again;
 mod detect;
 mod geometry;
 mod groups;
@@ -16,25 +17,29 @@ mod read;
 mod rows;
 mod rules;
 mod search;
+mod times;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, TimeUnit};
+use async_trait::async_trait;
 use bytes::Bytes;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+pub use again::{Again, Described, DescribedColumn, Known, Opened, Sought, Wrong};
 pub use search::{Column, Found, Search};
+pub use times::TimeColumn;
 
 use super::encode::footer::{self, Footer};
 use super::extract::POLICY_HASH;
 use super::plan::TablePlan;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{ExportFormat, Progress, StagedPartition};
-use crate::storage::{ObjectKey, ObjectStore};
+use crate::storage::{ObjectKey, ObjectStore, StorageError};
 use crate::warehouse::{ColumnOptions, GeometryForm};
 use lines::ExpectedLines;
 use read::{Expected, Reader, Refusal};
@@ -67,6 +72,9 @@ pub struct GateReport {
     /// a place of its own.
     #[serde(skip)]
     pub guarded: BTreeMap<String, u64>,
+    /// Rows outside of the time range that was asked about; `None` where none was, or where values cannot tell.
+    #[serde(skip)]
+    pub outside: Option<u64>,
 }
 
 /// Checks every file of a table, one after the other: each takes a row group's memory, while others extract. Counts into
@@ -105,7 +113,7 @@ pub async fn pass(
 /// Says what was refused, to whoever watches and to whoever asked: columns, entities and counts, never values.
 fn refused(table: &str, ordinal: i32, refusal: Refusal) -> Failure {
     match refusal {
-        Refusal::Broken(what) => {
+        Refusal::Broken(what) | Refusal::Columns(what) => {
             tracing::error!(table, file = ordinal, what, "the gate refused a file; nothing of its table is published");
             metrics::counter!("exporter_gate_refusals_total", "reason" => "policy").increment(1);
             Failure::new(
@@ -160,25 +168,26 @@ async fn check(
         return broken(format!("has {size} bytes instead of {}", staged.byte_count));
     }
     let ordinal = u64::try_from(staged.ordinal).unwrap_or(0);
-    let sha256 = staged.sha256.clone();
+    let sha256 = Some(staged.sha256.clone());
     let (send, pieces) = mpsc::channel(PIECES_WAITING);
     let reader = Arc::clone(reader);
     let checking = match plan.form.format {
         ExportFormat::Parquet => {
-            let (footer, metadata) = match read_footer(store, &key, size).await? {
+            let read = read_footer(size, &Stored { store, key: &key }).await?;
+            let (footer, metadata) = match read {
                 Ok(found) => found,
                 Err(what) => return broken(what),
             };
             if let Err(what) = check_footer(&footer, &metadata, staged, plan) {
                 return broken(what);
             }
-            let expected = Expected { metadata, schema: footer.schema, size, sha256, ordinal };
+            let expected = Expected { metadata, schema: footer.schema, size, sha256, ordinal, times: None };
             tokio::task::spawn_blocking(move || reader.read(expected, pieces))
         }
         ExportFormat::Csv | ExportFormat::Jsonl => {
             let columns = ExpectedLines::columns(plan);
-            let rows = u64::try_from(staged.row_count).unwrap_or(0);
-            let expected = ExpectedLines { form: plan.form, columns, size, rows, sha256, ordinal };
+            let rows = Some(u64::try_from(staged.row_count).unwrap_or(0));
+            let expected = ExpectedLines { form: plan.form, columns, size, rows, sha256, ordinal, times: None };
             tokio::task::spawn_blocking(move || reader.read_lines(&expected, pieces))
         }
     };
@@ -209,19 +218,41 @@ async fn fetch(store: &dyn ObjectStore, key: &ObjectKey, size: u64, send: mpsc::
     Ok(())
 }
 
-async fn read_footer(
-    store: &dyn ObjectStore,
-    key: &ObjectKey,
-    size: u64,
-) -> Result<Result<(Footer, ParquetMetaData), String>, Failure> {
+/// Where ranges of a file come from.
+#[async_trait]
+pub trait Ranges: Sync {
+    /// Why one did not come.
+    type Error: Send;
+
+    /// The bytes of a half-open range.
+    async fn range(&self, range: Range<u64>) -> Result<Bytes, Self::Error>;
+}
+
+/// An object of a store.
+struct Stored<'a> {
+    store: &'a dyn ObjectStore,
+    key: &'a ObjectKey,
+}
+
+#[async_trait]
+impl Ranges for Stored<'_> {
+    type Error = StorageError;
+
+    async fn range(&self, range: Range<u64>) -> Result<Bytes, StorageError> {
+        self.store.get_range(self.key, range).await
+    }
+}
+
+/// The footer of a file of this size. The inner error is the file's.
+async fn read_footer<R: Ranges>(size: u64, file: &R) -> Result<Result<(Footer, ParquetMetaData), String>, R::Error> {
     let tail = |length: u64| -> Range<u64> { size.saturating_sub(length)..size };
-    let mut bytes = store.get_range(key, tail(FIRST_TAIL)).await?;
+    let mut bytes = file.range(tail(FIRST_TAIL)).await?;
     let length = match footer::length(&bytes) {
         Ok(length) => length,
         Err(error) => return Ok(Err(format!("is no Parquet file: {error}"))),
     };
     if length > bytes.len() as u64 && length <= size {
-        bytes = store.get_range(key, tail(length)).await?;
+        bytes = file.range(tail(length)).await?;
     }
     Ok(decode_footer(&bytes, length, size))
 }
@@ -246,21 +277,40 @@ fn check_footer(
     if i64::try_from(footer.rows) != Ok(staged.row_count) {
         return Err(format!("has {} rows instead of {}", footer.rows, staged.row_count));
     }
+    match footer_faults(footer, metadata, plan).into_iter().next() {
+        Some((_, what)) => Err(what),
+        None => Ok(()),
+    }
+}
+
+/// What a fault of a footer is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Schema,
+    Content,
+    Policy,
+}
+
+/// Where a footer is not what the policy grants; without the policy's columns, nothing of their types is asked.
+fn footer_faults(footer: &Footer, metadata: &ParquetMetaData, plan: &TablePlan) -> Vec<(Part, String)> {
+    let mut faults = Vec::new();
     let found: Vec<&str> = footer.schema.fields().iter().map(|field| field.name().as_str()).collect();
     let granted: Vec<&str> = plan.policy.columns.iter().map(|column| column.name.as_str()).collect();
-    let described = metadata.file_metadata().schema_descr();
-    if found != granted || described.root_schema().get_fields().len() != granted.len() {
-        return Err(format!("has the columns {found:?} where the policy grants {granted:?}"));
-    }
-    for (field, planned) in footer.schema.fields().iter().zip(&plan.manifest_types) {
-        if type_name(field.data_type()).as_ref() != Some(planned) {
-            return Err(format!("has another type of '{}' than {planned}, which was planned", field.name()));
+    if found != granted || !is_flat(footer, metadata) {
+        faults.push((Part::Schema, format!("has the columns {found:?} where the policy grants {granted:?}")));
+    } else {
+        for (field, planned) in footer.schema.fields().iter().zip(&plan.manifest_types) {
+            if type_name(field.data_type()).as_ref() != Some(planned) {
+                let what = format!("has another type of '{}' than {planned}, which was planned", field.name());
+                faults.push((Part::Schema, what));
+            }
         }
-    }
-    for (field, column) in footer.schema.fields().iter().zip(&plan.policy.columns).filter(|(_, column)| column.scan) {
-        if *field.data_type() != DataType::Utf8 && !only_coordinates(field.data_type(), plan.options.get(&column.name))
-        {
-            return Err(format!("holds '{}' in a type that cannot be searched for personal data", field.name()));
+        for (field, column) in footer.schema.fields().iter().zip(&plan.policy.columns) {
+            let coordinates = || only_coordinates(field.data_type(), plan.options.get(&column.name));
+            if column.scan && *field.data_type() != DataType::Utf8 && !coordinates() {
+                let what = format!("holds '{}' in a type that cannot be searched for personal data", field.name());
+                faults.push((Part::Schema, what));
+            }
         }
     }
     for (number, group) in metadata.row_groups().iter().enumerate() {
@@ -270,13 +320,19 @@ fn check_footer(
             _ => chunk.num_values() >= group.num_rows(),
         };
         if !group.columns().iter().all(fits) {
-            return Err(format!("has a column in row group {number} that is not as long as the others"));
+            let what = format!("has a column in row group {number} that is not as long as the others");
+            faults.push((Part::Content, what));
         }
     }
     if footer.metadata.get(POLICY_HASH) != Some(&plan.policy.hash) {
-        return Err("was made under another policy".to_owned());
+        faults.push((Part::Policy, "was made under another policy".to_owned()));
     }
-    Ok(())
+    faults
+}
+
+/// Whether each of a file's fields is a column.
+fn is_flat(footer: &Footer, metadata: &ParquetMetaData) -> bool {
+    metadata.file_metadata().schema_descr().root_schema().get_fields().len() == footer.schema.fields().len()
 }
 
 /// Whether a column that is searched as text leaves as well-known binary, in which there is none.

@@ -10,7 +10,7 @@ use crate::warehouse::{ColumnOptions, GeometryForm};
 
 /// The form of a column's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::pipeline::gate) enum Form {
     /// Digits, within these bounds.
     Integer(i64, i64),
     Float,
