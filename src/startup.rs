@@ -24,7 +24,7 @@ use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests, ToRetain};
 use crate::links::LinkBook;
 use crate::local::LocalEnvironment;
 use crate::local::environment::LocalNeeds;
-use crate::pipeline::{Layout, Pipeline, PipelineSettings, Retained, Worker, retain};
+use crate::pipeline::{Layout, Pipeline, PipelineSettings, Retained, Worker, archive, retain};
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
@@ -258,27 +258,30 @@ impl Services {
                 first_row_timeout: settings.first_row_timeout,
                 stall: settings.stall,
                 keep: settings.retention,
+                history: settings.history,
                 ..PipelineSettings::default()
             },
         };
         Ok(Worker::new(pipeline, heartbeat))
     }
 
-    /// What retention would do now.
+    /// What retention would do now, and how many requests are old enough to be archived.
     ///
     /// # Errors
     /// `METADATA_UNAVAILABLE`.
-    pub async fn to_retain(&self) -> Result<Vec<ToRetain>, Failure> {
-        self.requests.to_retain(self.settings.retention).await
+    pub async fn to_retain(&self) -> Result<(Vec<ToRetain>, i64), Failure> {
+        let old = self.requests.to_archive(self.settings.history).await?;
+        Ok((self.requests.to_retain(self.settings.retention).await?, old))
     }
 
-    /// Does now what retention does every now and then in each worker.
+    /// Does now what each worker does every now and then. Returns how many requests were archived, too.
     ///
     /// # Errors
     /// `METADATA_UNAVAILABLE`.
-    pub async fn retain(&self, stop: &CancellationToken) -> Result<Retained, Failure> {
+    pub async fn retain(&self, stop: &CancellationToken) -> Result<(Retained, usize), Failure> {
         let queue = Queue::new(self.pool.clone(), QueueSettings::default());
-        Ok(retain(&queue, self.store.as_ref(), self.settings.retention, stop).await?)
+        let done = retain(&queue, self.store.as_ref(), self.settings.retention, stop).await?;
+        Ok((done, archive(&queue, self.settings.history, stop).await?))
     }
 
     fn authenticator(&self) -> Result<Authenticator, Failure> {

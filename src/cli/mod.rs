@@ -59,7 +59,8 @@ enum Command {
     /// Shows requests that are stuck, and clears them.
     #[command(subcommand)]
     Stalled(stalled::StalledCommand),
-    /// Deletes the files of requests on demand that are older than EXPORTER_RETENTION_DAYS, as workers do by themselves.
+    /// Deletes the files of requests on demand that are older than EXPORTER_RETENTION_DAYS, and archives requests that ended
+    /// before EXPORTER_HISTORY_DAYS, as workers do by themselves.
     Retention(retention::RetentionArgs),
     /// Checks an export against its manifest: files, counts, schema, times, policy, personal data. Changes nothing.
     Verify(verify::VerifyArgs),

@@ -136,6 +136,8 @@ pub struct Settings {
     pub statement_timeout: Duration,
     /// `EXPORTER_FIRST_ROW_TIMEOUT_SECONDS`.
     pub first_row_timeout: Duration,
+    /// `EXPORTER_HISTORY_DAYS`: how long requests that have ended, and whose files are gone, stay in the queue's tables.
+    pub history: Duration,
     /// `EXPORTER_RETENTION_DAYS`: how long files of requests on demand are kept.
     pub retention: Duration,
     /// `EXPORTER_STALL_SECONDS`: how long nothing of an attempt or a request may move.
@@ -211,6 +213,7 @@ impl Settings {
             s3_public_endpoint: read.optional("EXPORTER_S3_PUBLIC_ENDPOINT", parse_http_url),
             statement_timeout: Duration::from_secs(read.number("EXPORTER_STATEMENT_TIMEOUT_SECONDS", 60, 1..=86_400)),
             first_row_timeout: Duration::from_secs(read.number("EXPORTER_FIRST_ROW_TIMEOUT_SECONDS", 300, 1..=86_400)),
+            history: Duration::from_secs(86_400 * read.number("EXPORTER_HISTORY_DAYS", 400, 1..=36_500)),
             retention: Duration::from_secs(86_400 * read.number("EXPORTER_RETENTION_DAYS", 7, 1..=36_500)),
             stall: Duration::from_secs(read.number("EXPORTER_STALL_SECONDS", 300, 5..=86_400)),
             max_rows_per_second: NonZeroU64::new(read.number("EXPORTER_MAX_ROWS_PER_SECOND", 0, 0..=1_000_000_000_000)),

@@ -9,6 +9,7 @@ mod ending;
 mod failure;
 pub mod format;
 pub mod heartbeat;
+mod history;
 pub mod model;
 mod progress;
 pub mod queue;

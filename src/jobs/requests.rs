@@ -202,7 +202,10 @@ impl Requests {
             .fetch_optional(&self.pool)
             .await
             .map_err(metadata_failure)?;
-        Ok(self.with_tables(job.into_iter().collect()).await?.pop())
+        match job {
+            Some(job) => Ok(self.with_tables(vec![job]).await?.pop()),
+            None => self.find_archived(tenant, id).await,
+        }
     }
 
     /// A tenant's jobs, newest first. The cursor is a job's `(queued_at, id)`.

@@ -38,7 +38,7 @@ use crate::warehouse::Warehouse;
 pub use layout::Layout;
 pub use plan::TablePlan;
 pub use publish::{Manifest, ManifestEntry};
-pub use retention::{Retained, retain};
+pub use retention::{Retained, archive, retain};
 pub use worker::{Worker, run_job};
 
 /// What every stage works with.
@@ -78,6 +78,8 @@ pub struct PipelineSettings {
     pub stall: Duration,
     /// How long files of jobs on demand are kept.
     pub keep: Duration,
+    /// How long requests that ended, and have nothing left in the bucket, stay in the queue's tables.
+    pub history: Duration,
     /// How long to wait before a second attempt; doubled for each further one.
     pub retry_pause: Duration,
     /// How long a job waits for a standby before it is looked at again.
@@ -94,6 +96,7 @@ impl Default for PipelineSettings {
             formula_guard: true,
             stall: Duration::from_secs(300),
             keep: Duration::from_secs(7 * 86_400),
+            history: Duration::from_secs(400 * 86_400),
             retry_pause: Duration::from_secs(1),
             standby_pause: Duration::from_secs(2),
         }

@@ -54,6 +54,25 @@ pub async fn retain(
     Ok(retained)
 }
 
+/// Archives requests that ended longer ago than `history`, batch by batch, until there are none or `stop` is cancelled.
+/// Returns how many.
+///
+/// # Errors
+/// When the metadata database fails; what is done by then is done.
+pub async fn archive(queue: &Queue, history: Duration, stop: &CancellationToken) -> Result<usize, QueueError> {
+    let mut archived = 0;
+    while !stop.is_cancelled() {
+        match queue.archive(history).await? {
+            0 => break,
+            some => archived += some,
+        }
+    }
+    if archived > 0 {
+        tracing::info!(jobs = archived, "archived");
+    }
+    Ok(archived)
+}
+
 /// Deletes a table's manifest and then its files; `None` when something is in the way.
 async fn purge(store: &dyn ObjectStore, job: JobId, table: &ToPurge) -> Option<usize> {
     let manifest = match &table.manifest_url {

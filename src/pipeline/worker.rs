@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::extract::extract;
 use super::plan::plan;
 use super::publish::publish;
-use super::retention::retain;
+use super::retention::{archive, retain};
 use super::snapshot::Snapshots;
 use super::sweep::{clear, sweep};
 use super::watch::{Watched, no_progress};
@@ -225,6 +225,9 @@ impl Worker {
                 Err(error) => {
                     tracing::warn!(code = %Failure::from(error).code, "cannot delete what has expired; trying again")
                 }
+            }
+            if let Err(error) = archive(queue, settings.history, stop).await {
+                tracing::warn!(code = %Failure::from(error).code, "cannot archive what ended long ago; trying again");
             }
             pause(stop, RETENTION.mul_f64(rand::random_range(0.8..1.2))).await;
         }
