@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Measures an export beside COPY thrown away, in one run; see benches/export.py for its arguments. With the one argument
-# "endpoint": how long hostile documents and foreign ids take.
+# "endpoint": how long hostile documents and foreign ids take. With "state" first: the endpoint and the queue with a million
+# old jobs; see benches/state.py for the arguments behind it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --profile measure --bin data-exporter
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 program=$target/measure/data-exporter
+if [ "${1:-}" = state ]; then
+  exec python3 benches/state.py "$program" "${@:2}"
+fi
 if [ "${1:-}" != endpoint ]; then
   exec python3 benches/export.py "$program" "$@"
 fi
