@@ -20,7 +20,7 @@ use crate::rules::ActionKind;
 
 pub use number::{round_decimal, round_float, round_integer, round_number_text};
 pub use place::{network_prefix, round_wkt};
-pub use pseudonym::{KeyTooShort, Pseudonymiser, SHORTEST_KEY};
+pub use pseudonym::{Domain, KeyTooShort, Pseudonymiser, SHORTEST_KEY, Token};
 pub use sql::PseudonymSql;
 pub use text::{TextColumn, mask_last4, truncate};
 pub use time::{TimePart, trunc_days, trunc_micros};

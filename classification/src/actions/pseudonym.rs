@@ -63,49 +63,92 @@ impl Pseudonymiser {
         if key.len() < SHORTEST_KEY { Err(KeyTooShort { length: key.len() }) } else { Ok(blocks(key)) }
     }
 
-    /// HMAC-SHA-256 of these parts, one behind the other.
-    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let [mut inner, mut outer] = self.hashes.as_ref().clone();
-        for part in parts {
-            inner.update(part);
-        }
-        outer.update(inner.finalize());
-        outer.finalize().into()
-    }
-
-    /// The first 16 bytes of the code of a value in a domain, or in one day of it.
-    fn token(&self, domain: &str, day: Option<&str>, value: &[u8]) -> [u8; 16] {
+    /// The pseudonyms of a domain, or of one day of it. Preparing them once for many values saves most of what is no
+    /// hashing.
+    pub fn within(&self, domain: &str, day: Option<&str>) -> Domain {
         // Lengths keep the parts apart: neither a domain nor a day can be continued by a value.
         let day = day.unwrap_or_default();
-        let lengths = [(domain.len() as u64).to_be_bytes(), (day.len() as u64).to_be_bytes()].concat();
-        let code = self.mac(&[&lengths, domain.as_bytes(), day.as_bytes(), value]);
-        let mut token = [0; 16];
-        token.copy_from_slice(&code[..16]);
-        token
+        let [mut inner, outer] = self.hashes.as_ref().clone();
+        inner.update((domain.len() as u64).to_be_bytes());
+        inner.update((day.len() as u64).to_be_bytes());
+        inner.update(domain.as_bytes());
+        inner.update(day.as_bytes());
+        Domain { inner, outer }
     }
 
     /// A pseudonym for text: 32 hexadecimal digits.
     pub fn hex(&self, domain: &str, day: Option<&str>, value: &[u8]) -> String {
-        self.token(domain, day, value).iter().map(|byte| format!("{byte:02x}")).collect()
+        self.within(domain, day).token(value).hex().iter().copied().map(char::from).collect()
     }
 
     /// A pseudonym for a part of a text: 20 small letters, which nobody takes for a number.
     pub fn word(&self, domain: &str, value: &str) -> String {
-        let token = self.token(domain, None, value.as_bytes());
+        let Token(token) = self.within(domain, None).token(value.as_bytes());
         token[..10].iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|half| char::from(b'a' + half)).collect()
+    }
+}
+
+/// The pseudonyms of one domain, or of one day of it: the hashes as they stand before a value.
+#[derive(Clone)]
+pub struct Domain {
+    inner: Sha256,
+    outer: Sha256,
+}
+
+impl fmt::Debug for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Domain(…)")
+    }
+}
+
+impl Domain {
+    /// HMAC-SHA-256 of what went in before and this value.
+    fn mac(&self, value: &[u8]) -> [u8; 32] {
+        let (mut inner, mut outer) = (self.inner.clone(), self.outer.clone());
+        inner.update(value);
+        outer.update(inner.finalize());
+        outer.finalize().into()
+    }
+
+    /// What a value's pseudonym is made of, in whatever form.
+    pub fn token(&self, value: &[u8]) -> Token {
+        let code = self.mac(value);
+        let mut token = [0; 16];
+        token.copy_from_slice(&code[..16]);
+        Token(token)
+    }
+
+    /// The same for an integer, which counts as the text that it is written as.
+    pub fn token_of(&self, value: i64) -> Token {
+        self.token(value.to_string().as_bytes())
+    }
+}
+
+/// The first 16 bytes of a value's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Token([u8; 16]);
+
+impl Token {
+    /// A pseudonym for text: 32 hexadecimal digits.
+    pub fn hex(self) -> [u8; 32] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 32];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        text
     }
 
     /// A pseudonym for a 64-bit integer: not negative.
-    pub fn integer(&self, domain: &str, day: Option<&str>, value: i64) -> i64 {
-        let token = self.token(domain, day, value.to_string().as_bytes());
+    pub fn integer(self) -> i64 {
         let mut head = [0; 8];
-        head.copy_from_slice(&token[..8]);
+        head.copy_from_slice(&self.0[..8]);
         i64::from_be_bytes(head) & i64::MAX
     }
 
     /// A pseudonym for a UUID: one of version 8, which is for such uses.
-    pub fn uuid(&self, domain: &str, day: Option<&str>, value: &[u8; 16]) -> [u8; 16] {
-        let mut token = self.token(domain, day, value);
+    pub fn uuid(self) -> [u8; 16] {
+        let mut token = self.0;
         token[6] = token[6] & 0x0f | 0x80;
         token[8] = token[8] & 0x3f | 0x80;
         token
@@ -133,7 +176,8 @@ mod tests {
                 "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
             ),
         ] {
-            assert_eq!(hex(Pseudonymiser::with_key(&key).mac(&[data.as_bytes()])), expected, "{data}");
+            let [inner, outer] = Pseudonymiser::with_key(&key).hashes.as_ref().clone();
+            assert_eq!(hex(Domain { inner, outer }.mac(data.as_bytes())), expected, "{data}");
         }
     }
 
@@ -154,13 +198,14 @@ mod tests {
         }
         assert_eq!(key.hex("trip", None, b"a").len(), 32);
         assert!(key.word("EMAIL", "a").bytes().all(|byte| byte.is_ascii_lowercase()));
-        assert!((0..1000).all(|value| key.integer("trip", None, value) >= 0));
-        let uuid = key.uuid("trip", None, &[1; 16]);
+        let trips = key.within("trip", None);
+        assert!((0..1000).all(|value| trips.token_of(value).integer() >= 0));
+        let uuid = trips.token(&[1; 16]).uuid();
         assert_eq!((uuid[6] >> 4, uuid[8] >> 6), (8, 2));
         assert_eq!(
             Pseudonymiser::new(&[7; 31]).unwrap_err().to_string(),
             "the pseudonym key has 31 bytes: give it at least 32 random ones"
         );
-        assert_eq!(format!("{key:?}"), "Pseudonymiser(…)");
+        assert_eq!(format!("{key:?} {trips:?}"), "Pseudonymiser(…) Domain(…)");
     }
 }

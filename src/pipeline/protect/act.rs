@@ -1,6 +1,5 @@
 //! What `hwc` does to columns: actions on whole arrays, for the rows that a condition admits.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -18,8 +17,10 @@ use classification::actions::{
 };
 use classification::{ColumnKind, PolicyColumn};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::days::Days;
+use super::pseudonyms::{Known, Maker};
 use super::rows::Rows;
 use super::text::{Texts, TooLong};
 
@@ -36,10 +37,17 @@ pub(super) struct Act {
 enum Work {
     Null,
     Text(Action),
-    Uuids { domain: String, per_day: bool },
-    Integers { domain: String, per_day: bool },
+    Pseudonyms(Of, Maker),
     Round(i8),
     Truncate(TimePart),
+}
+
+/// What pseudonyms stand for.
+#[derive(Debug, Clone, Copy)]
+enum Of {
+    Texts,
+    Uuids,
+    Integers,
 }
 
 /// Why an action cannot be carried out on a column.
@@ -73,17 +81,16 @@ impl Act {
         let work = match action {
             Action::Null => Work::Null,
             Action::Pseudonym { domain, per_day } => {
-                let (domain, per_day) = (domain.clone(), *per_day);
-                let work = match (column.kind, data_type) {
-                    (ColumnKind::Uuid, DataType::Utf8) => Work::Uuids { domain, per_day },
-                    (ColumnKind::Text, DataType::Utf8) => Work::Text(action.clone()),
-                    (ColumnKind::Number, DataType::Int64) => Work::Integers { domain, per_day },
+                let of = match (column.kind, data_type) {
+                    (ColumnKind::Uuid, DataType::Utf8) => Of::Uuids,
+                    (ColumnKind::Text, DataType::Utf8) => Of::Texts,
+                    (ColumnKind::Number, DataType::Int64) => Of::Integers,
                     _ => return Err(Refused::Type),
                 };
                 if !has_key {
                     return Err(Refused::Key);
                 }
-                work
+                Work::Pseudonyms(of, Maker::new(domain, *per_day))
             }
             Action::Redact
             | Action::MaskLast4
@@ -112,7 +119,13 @@ impl Act {
     }
 
     /// Carries the action out on these rows of a column. Gives the column, and how many values it concerned.
-    pub(super) fn run(&self, array: &ArrayRef, rows: &Rows, beside: &Beside<'_>) -> Result<(ArrayRef, u64), TooLong> {
+    pub(super) fn run(
+        &mut self,
+        array: &ArrayRef,
+        rows: &Rows,
+        beside: &Beside<'_>,
+        known: &mut Known,
+    ) -> Result<(ArrayRef, u64), TooLong> {
         let bits = rows.bits(array.len());
         let concerned = match array.nulls() {
             Some(nulls) => (&bits & nulls.inner()).count_set_bits(),
@@ -121,27 +134,25 @@ impl Act {
         if concerned == 0 {
             return Ok((Arc::clone(array), 0));
         }
-        let key = beside.pseudonyms;
-        let changed: ArrayRef = match &self.work {
+        let changed: ArrayRef = match &mut self.work {
             Work::Null => null(array, BooleanArray::new(bits, None)),
-            Work::Text(action) => texts(array, rows, |row, text| {
-                let day = beside.days.of(row);
-                Some(Cow::Owned(action.on_text(text, key, day.as_deref())?.into_owned()))
+            Work::Text(action) => texts(array, rows, |_, text, out| {
+                let changed = action.on_text(text, None, None);
+                changed.map(|changed| out.extend_from_slice(changed.as_bytes())).is_some()
             })?,
-            Work::Uuids { domain, per_day } => texts(array, rows, |row, text| {
-                let day = beside.days.of(row).filter(|_| *per_day);
-                if *per_day && day.is_none() {
-                    return None;
-                }
-                let value = Uuid::parse_str(text).ok()?.into_bytes();
-                Some(Cow::Owned(Uuid::from_bytes(key?.uuid(domain, day.as_deref(), &value)).to_string()))
+            Work::Pseudonyms(Of::Texts, maker) => texts(array, rows, |row, text, out| {
+                let made = maker.token(row, text.as_bytes(), beside, known);
+                made.map(|made| out.extend_from_slice(&made.hex())).is_some()
             })?,
-            Work::Integers { domain, per_day } => numbers::<Int64Type>(array, rows, |row, value| {
-                let day = beside.days.of(row).filter(|_| *per_day);
-                if *per_day && day.is_none() {
-                    return None;
-                }
-                Some(key?.integer(domain, day.as_deref(), value))
+            Work::Pseudonyms(Of::Uuids, maker) => texts(array, rows, |row, text, out| {
+                let value = Uuid::try_parse_ascii(text.as_bytes()).ok();
+                let made = value.and_then(|value| maker.token(row, value.as_bytes(), beside, known));
+                let mut buffer = [0; Hyphenated::LENGTH];
+                let text = made.map(|made| Uuid::from_bytes(made.uuid()).hyphenated().encode_lower(&mut buffer));
+                text.map(|text| out.extend_from_slice(text.as_bytes())).is_some()
+            })?,
+            Work::Pseudonyms(Of::Integers, maker) => numbers::<Int64Type>(array, rows, |row, value| {
+                Some(maker.token_of(row, value, beside, known)?.integer())
             }),
             Work::Round(decimals) => round(array, rows, *decimals)?,
             Work::Truncate(part) => match array.data_type() {
@@ -160,19 +171,19 @@ fn null(array: &ArrayRef, rows: BooleanArray) -> ArrayRef {
     zip(&rows, &Scalar::new(nothing), array).unwrap_or_else(|_| new_null_array(array.data_type(), array.len()))
 }
 
-/// Texts, some of them changed; `None` is NULL.
-fn texts<'a>(
-    array: &'a ArrayRef,
+/// Texts, some of them changed: `change` is shown a row and its text, writes what stands in its place, and says
+/// whether anything does; otherwise it is NULL.
+fn texts(
+    array: &ArrayRef,
     rows: &Rows,
-    mut change: impl FnMut(usize, &'a str) -> Option<Cow<'a, str>>,
+    mut change: impl FnMut(usize, &str, &mut Vec<u8>) -> bool,
 ) -> Result<ArrayRef, TooLong> {
     let array: &StringArray = array.as_string();
     let mut texts = Texts::like(array);
     let mut behind = 0;
     for row in (0..array.len()).filter(|&row| rows.has(row)) {
         texts.copy(array, behind..row)?;
-        let text = if array.is_valid(row) { change(row, array.value(row)) } else { None };
-        texts.push(text.as_deref())?;
+        texts.write(|out| array.is_valid(row) && change(row, array.value(row), out))?;
         behind = row + 1;
     }
     texts.copy(array, behind..array.len())?;
@@ -234,6 +245,9 @@ fn round(array: &ArrayRef, rows: &Rows, decimals: i8) -> Result<ArrayRef, TooLon
             }
             Arc::new(Float64Array::new(ScalarBuffer::from(rounded), array.nulls().cloned()))
         }
-        _ => texts(array, rows, |_, text| round_number_text(text, decimals).map(Cow::Owned))?,
+        _ => texts(array, rows, |_, text, out| {
+            let rounded = round_number_text(text, decimals);
+            rounded.map(|rounded| out.extend_from_slice(rounded.as_bytes())).is_some()
+        })?,
     })
 }

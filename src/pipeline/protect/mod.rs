@@ -7,6 +7,7 @@
 mod act;
 mod days;
 mod guards;
+mod pseudonyms;
 mod rows;
 mod search;
 mod seen;
@@ -24,6 +25,7 @@ use classification::{ColumnKind, Policy, PolicyColumn, RowRule, TableName};
 
 use self::act::{Act, Beside, Refused};
 use self::days::Days;
+use self::pseudonyms::Known;
 use self::rows::{Conditions, Rows};
 use self::search::Search;
 use crate::error::{ErrorCode, Failure};
@@ -53,6 +55,7 @@ pub struct Protection {
     columns: Vec<Column>,
     protector: Option<Protector>,
     pseudonyms: Option<Pseudonymiser>,
+    known: Known,
 }
 
 #[derive(Debug)]
@@ -118,6 +121,7 @@ impl Protection {
             columns,
             protector,
             pseudonyms: pseudonyms.cloned(),
+            known: Known::default(),
         })
     }
 
@@ -141,8 +145,9 @@ impl Protection {
         let beside = Beside { pseudonyms: self.pseudonyms.as_ref(), days: &days };
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
+            let protector = self.protector.as_ref();
             let changed =
-                column.protect(array, &decided, &beside, self.protector.as_ref()).map_err(|text::TooLong| {
+                column.protect(array, &decided, &beside, &mut self.known, protector).map_err(|text::TooLong| {
                     let (column, table) = (&column.name, &self.table);
                     let why =
                         format!("the changed values of column '{column}' of '{table}' are over 2 GiB in one batch");
@@ -223,12 +228,13 @@ impl Column {
         array: &ArrayRef,
         decided: &[Rows],
         beside: &Beside<'_>,
+        known: &mut Known,
         protector: Option<&Protector>,
     ) -> Result<ArrayRef, text::TooLong> {
         let mut array = Arc::clone(array);
-        for act in &self.acts {
+        for act in &mut self.acts {
             let concerned;
-            (array, concerned) = act.run(&array, &decided[act.when], beside)?;
+            (array, concerned) = act.run(&array, &decided[act.when], beside, known)?;
             self.concerned += concerned;
         }
         match (&mut self.search, protector) {

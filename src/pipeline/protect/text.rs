@@ -30,16 +30,29 @@ impl Texts {
 
     /// Adds a value; `None` is NULL.
     pub(super) fn push(&mut self, text: Option<&str>) -> Result<(), TooLong> {
-        if let Some(text) = text {
-            self.values.extend_from_slice(text.as_bytes());
+        self.write(|out| text.map(|text| out.extend_from_slice(text.as_bytes())).is_some())
+    }
+
+    /// Adds a value that `value` writes behind the others; it says whether it has, otherwise the value is NULL.
+    #[inline]
+    pub(super) fn write(&mut self, value: impl FnOnce(&mut Vec<u8>) -> bool) -> Result<(), TooLong> {
+        let start = self.values.len();
+        let valid = value(&mut self.values);
+        if !valid {
+            // Nothing stands behind a NULL.
+            self.values.truncate(start);
         }
-        self.nulls.append(text.is_some());
+        self.nulls.append(valid);
         self.offsets.push(i32::try_from(self.values.len()).map_err(|_| TooLong)?);
         Ok(())
     }
 
     /// Adds rows of a column as they are.
+    #[inline]
     pub(super) fn copy(&mut self, array: &StringArray, rows: Range<usize>) -> Result<(), TooLong> {
+        if rows.is_empty() {
+            return Ok(());
+        }
         let offsets = &array.value_offsets()[rows.start..=rows.end];
         let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
         let start = i32::try_from(self.values.len()).map_err(|_| TooLong)?;
