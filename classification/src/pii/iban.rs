@@ -2,7 +2,7 @@
 
 use super::countries::IBAN_LENGTHS;
 use super::entity::{Entity, Finding};
-use super::text::{ends_word, separator, starts_word};
+use super::text::{end_of_word, ends_word, next_word, separator};
 
 /// The length of a country's IBANs.
 fn length(country: [u8; 2]) -> Option<usize> {
@@ -12,23 +12,25 @@ fn length(country: [u8; 2]) -> Option<usize> {
 /// Finds IBANs, in one piece or with single separators, in either case.
 pub(super) fn ibans(text: &str, found: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
-    let mut position = 0;
+    // They begin words, and where one ends a word does.
+    let mut position = next_word(bytes, 0);
     while position + 15 <= bytes.len() {
-        match iban_at(bytes, position) {
+        let end = match iban_at(bytes, position) {
             Some(end) => {
-                let entity = Finding::known(Entity::Iban, position, end, 95);
-                found.push(entity);
-                position = end;
+                found.push(Finding::known(Entity::Iban, position, end, 95));
+                end
             }
-            None => position += 1,
-        }
+            None => end_of_word(bytes, position),
+        };
+        position = next_word(bytes, end);
     }
 }
 
+/// The end of one that begins with the word at `start`.
 fn iban_at(bytes: &[u8], start: usize) -> Option<usize> {
     let head = bytes.get(start..start + 4)?;
     let letters = head[0].is_ascii_alphabetic() && head[1].is_ascii_alphabetic();
-    if !letters || !head[2].is_ascii_digit() || !head[3].is_ascii_digit() || !starts_word(bytes, start) {
+    if !letters || !head[2].is_ascii_digit() || !head[3].is_ascii_digit() {
         return None;
     }
     let length = length([head[0].to_ascii_uppercase(), head[1].to_ascii_uppercase()])?;

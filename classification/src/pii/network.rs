@@ -13,6 +13,9 @@ const MAC_HINTS: &[&str] = &["mac", "bssid", "bluetooth", "bt", "wifi", "hwaddr"
 /// The longest text of an IPv6 address, with an IPv4 address at its end.
 const LONGEST_V6: usize = 45;
 
+/// The shortest text of a hardware address, without separators.
+const SHORTEST_MAC: usize = 12;
+
 /// Runs of bytes of one kind, as start and end.
 fn runs(bytes: &[u8], kind: impl Fn(u8) -> bool) -> impl Iterator<Item = (usize, usize)> {
     let mut position = 0;
@@ -108,7 +111,9 @@ fn is_v6(run: &str) -> bool {
 /// Finds hardware addresses: six or eight pairs, three groups of four, or twelve digits behind a hint.
 pub(super) fn macs(text: &str, found: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
-    for (start, end) in runs(bytes, |byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-' | b'.')) {
+    let part = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'-' | b'.');
+    // In every word of a language there are letters that are digits too.
+    for (start, end) in runs(bytes, part).filter(|(start, end)| end - start >= SHORTEST_MAC) {
         for run in heads(text, start, end) {
             let run = run.trim_matches(['.', ':', '-']);
             let start = offset_in(text, run);

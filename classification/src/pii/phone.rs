@@ -159,14 +159,17 @@ pub(super) fn phones(text: &str, found: &mut Vec<Finding>) {
     let (mut position, mut behind) = (0, 0);
     while position < bytes.len() {
         let byte = bytes[position];
+        if !BEGINS[usize::from(byte)] {
+            position += 1;
+            continue;
+        }
         // The end of one number is no word that the next could be a part of.
         let inside = position > behind && (is_word(bytes[position - 1]) || matches!(bytes[position - 1], b'+' | b'.'));
         let hit = match byte {
             _ if inside => None,
             b'+' => plus(text, position),
             b'0' if bytes[position..].starts_with(b"00") => zeros(text, position).or_else(|| national(text, position)),
-            b'(' | b'0'..=b'9' => national(text, position),
-            _ => None,
+            _ => national(text, position),
         };
         if let Some(finding) = hit {
             position = finding.end;
@@ -183,6 +186,17 @@ pub(super) fn phones(text: &str, found: &mut Vec<Finding>) {
         }
     }
 }
+
+/// What a number begins with: a digit, `+`, `(`.
+const BEGINS: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < 256 {
+        table[index] = matches!(index as u8, b'0'..=b'9' | b'+' | b'(');
+        index += 1;
+    }
+    table
+};
 
 /// `+` and a country code.
 fn plus(text: &str, start: usize) -> Option<Finding> {

@@ -1,7 +1,7 @@
 //! Secrets: user names, passwords and tokens inside URLs, keys of clouds and other services, JSON Web Tokens.
 
 use super::entity::{Entity, Finding};
-use super::text::{is_word, starts_word};
+use super::text::{end_of_word, is_word, starts_word};
 
 /// Names of parameters whose values are secrets, wherever they stand.
 const SECRET_NAMES: &[&str] = &[
@@ -205,24 +205,37 @@ const KEYS: &[Key] = &[
 /// The first letters of all prefixes, so that most words need no comparison.
 const FIRST_LETTERS: &[u8] = b"AGSdeghnprsxy";
 
+/// One bit for each of them, by what is left of its code modulo 64; capital and small letters differ in it.
+const FIRST_LETTER_BITS: u64 = {
+    let mut bits = 0;
+    let mut index = 0;
+    while index < FIRST_LETTERS.len() {
+        bits |= 1 << (FIRST_LETTERS[index] % 64);
+        index += 1;
+    }
+    bits
+};
+
 /// Finds keys of clouds and other services by their prefixes, and private keys by their first line.
 pub(super) fn keys(text: &str, found: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
     let mut position = 0;
     while position < bytes.len() {
-        let end = if bytes[position] == b'-' {
-            private_key(text, position)
-        } else if FIRST_LETTERS.contains(&bytes[position]) && starts_word(bytes, position) {
-            KEYS.iter().find_map(|key| key_at(bytes, position, key))
+        let byte = bytes[position];
+        let (end, next) = if is_word(byte) {
+            // A key begins a word: the rest of one that begins otherwise is none.
+            let known = FIRST_LETTER_BITS >> (byte % 64) & 1 != 0 && starts_word(bytes, position);
+            let end = if known { KEYS.iter().find_map(|key| key_at(bytes, position, key)) } else { None };
+            (end, if end.is_none() { end_of_word(bytes, position) } else { position })
         } else {
-            None
+            (if byte == b'-' { private_key(text, position) } else { None }, position + 1)
         };
         match end {
             Some(end) => {
                 found.push(Finding::known(Entity::CloudKey, position, end, 95));
                 position = end;
             }
-            None => position += 1,
+            None => position = next,
         }
     }
 }

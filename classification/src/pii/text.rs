@@ -2,8 +2,32 @@
 
 /// Letters, digits and `_`: what ends a word in ASCII. Characters beyond ASCII end a word, so that a number between
 /// Chinese or Hebrew letters is still seen.
+#[inline]
 pub(super) fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
+    WORD[usize::from(byte)]
+}
+
+const WORD: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut index = 0;
+    while index < 256 {
+        let byte = index as u8;
+        table[index] = byte.is_ascii_alphanumeric() || byte == b'_';
+        index += 1;
+    }
+    table
+};
+
+/// Where the next word begins at or behind `position`, which must not lie inside one; the end of the text otherwise.
+#[inline]
+pub(super) fn next_word(bytes: &[u8], position: usize) -> usize {
+    bytes[position..].iter().position(|&byte| is_word(byte)).map_or(bytes.len(), |gap| position + gap)
+}
+
+/// Where a run of word characters that `position` lies in ends.
+#[inline]
+pub(super) fn end_of_word(bytes: &[u8], position: usize) -> usize {
+    bytes[position..].iter().position(|&byte| !is_word(byte)).map_or(bytes.len(), |length| position + length)
 }
 
 /// Whether a word could begin at `start`: nothing, or no part of a word, stands before it.

@@ -1,7 +1,7 @@
 //! Vehicle identification numbers: 17 characters without I, O and Q, and a check digit.
 
 use super::entity::{Entity, Finding};
-use super::text::{hinted, is_word};
+use super::text::{end_of_word, hinted, next_word};
 
 const HINTS: &[&str] = &[
     "vin",
@@ -21,16 +21,13 @@ const HINTS: &[&str] = &[
 /// Finds vehicle identification numbers. Not every region uses the check digit: without it only behind a hint.
 pub(super) fn vins(text: &str, found: &mut Vec<Finding>) {
     let bytes = text.as_bytes();
-    let mut position = 0;
-    while position < bytes.len() {
-        let start = position;
-        while bytes.get(position).is_some_and(|&byte| is_word(byte)) {
-            position += 1;
+    let mut start = next_word(bytes, 0);
+    while start < bytes.len() {
+        let end = end_of_word(bytes, start);
+        if end - start == 17 {
+            found.extend(score(text, start).map(|score| Finding::known(Entity::Vin, start, end, score)));
         }
-        if position - start == 17 {
-            found.extend(score(text, start).map(|score| Finding::known(Entity::Vin, start, position, score)));
-        }
-        position += 1;
+        start = next_word(bytes, end);
     }
 }
 

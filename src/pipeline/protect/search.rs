@@ -31,13 +31,22 @@ impl Search {
     pub(super) fn run(&mut self, protector: &Protector, array: &ArrayRef) -> Result<ArrayRef, TooLong> {
         let texts: &StringArray = array.as_string();
         let mut changes = Vec::new();
+        // Rows mostly come in runs of the same provider, road or kind.
+        let mut last = "";
         for row in 0..texts.len() {
             let text = texts.value(row);
-            if text.is_empty() || texts.is_null(row) || self.clean.has(text.as_bytes()) {
+            if text == last || text.is_empty() || texts.is_null(row) {
+                continue;
+            }
+            if self.clean.has(text.as_bytes()) {
+                last = text;
                 continue;
             }
             match self.protect(protector, text) {
-                Protected::Unchanged => self.clean.add(text.as_bytes()),
+                Protected::Unchanged => {
+                    self.clean.add(text.as_bytes());
+                    last = text;
+                }
                 Protected::Changed(text) => changes.push((row, Some(text))),
                 Protected::Null => changes.push((row, None)),
             }
