@@ -80,6 +80,9 @@ const CANARIES: &[(&str, &[&str])] = &[
             "ghp_0123456789abcdefghijABCDEFGHIJ012345",
             "xoxb-123456789012-abcdefABCDEF",
             "sk_live_0123456789abcdefABCD",
+            // One key in thirty of sixteen letters has no digit.
+            "AKIAIOSFODNNSEXAMPLE",
+            "sk_live_abcdefghijklmnopQRST",
             "glpat-abc123DEF456ghi789JK",
             "github_pat_11ABCDEFG0abcdefghijkl",
             "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----",
@@ -147,6 +150,12 @@ fn switches_thresholds_and_own_patterns_are_followed() {
     assert_eq!(search.text("badge BG-1234"), badge);
     assert_eq!(search.document(r#"{"x": "BG\u002d1234"}"#), badge);
     assert_eq!(found_in_column(&search, false, &["BG-12", "BG-1234"]), BTreeSet::from(["BADGE".to_owned()]));
+    // Words that are joined like some keys.
+    assert!(
+        ["xoxb-some-words-joined", "glpat-words-that-are-joined-by-dashes"]
+            .iter()
+            .all(|words| search.text(words).is_empty())
+    );
     // Three parts that say nothing of how they were signed, and a number that the removal does not look at either.
     assert!(Search::new("").unwrap().text("eyJhYmNkZWZnaA.eyJzdWIiOiJ4In0.c2ln").is_empty());
     let digits = Search::new("[[patterns]]\nname = \"DIGITS\"\nregex = \"[0-9]{3}\"\nfinds = [\"123\"]\n").unwrap();

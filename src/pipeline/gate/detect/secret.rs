@@ -104,7 +104,10 @@ pub(super) fn keys(text: &str, hits: &mut Vec<Hit>) {
         let length = body.bytes().take_while(|&byte| part(byte)).count();
         let end = found.start() + prefix.len() + length;
         let body = &body[..length];
-        let random = body.bytes().any(|byte| byte.is_ascii_digit()) && body.bytes().any(|b| b.is_ascii_alphabetic());
+        // Words that are joined by dashes have no digits; a key of sixteen letters often has none either.
+        let joined = !body.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let random = body.bytes().any(|byte| byte.is_ascii_alphabetic())
+            && (!joined || body.bytes().any(|byte| byte.is_ascii_digit()));
         if (*least..=*most).contains(&length) && random && stands_alone(text, found.start(), end) {
             hits.push((found.start(), end, 95));
         }
