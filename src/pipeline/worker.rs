@@ -5,9 +5,11 @@
 //! leaves without a word.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +24,7 @@ use super::{Pipeline, Stopped, standby};
 use crate::error::Failure;
 use crate::jobs::{Claim, Heartbeat, JobId, JobView, Lease, QueueError, Requests, Tenant};
 
-/// How long an idle loop waits before it looks again.
+/// How long an idle loop waits before it looks again, unless a stage of this process has just left it something.
 const IDLE: Duration = Duration::from_millis(300);
 /// How many times longer than any other work a plan may take: its questions have time-outs of their own, and how far it
 /// has come is not counted.
@@ -38,6 +40,15 @@ pub struct Worker {
     pipeline: Arc<Pipeline>,
     heartbeat: Arc<Heartbeat>,
     snapshots: Arc<Snapshots>,
+    /// What a stage has left for the next one. The queue alone says what there is; this says when to look.
+    left: Arc<Left>,
+}
+
+/// Wakes the loops of this process that have something to look for.
+#[derive(Debug, Default)]
+struct Left {
+    partitions: Notify,
+    tables: Notify,
 }
 
 impl Worker {
@@ -45,7 +56,12 @@ impl Worker {
     pub fn new(pipeline: Pipeline, heartbeat: Heartbeat) -> Self {
         let Pipeline { queue, warehouse, settings, .. } = &pipeline;
         let snapshots = Snapshots::new(queue.clone(), Arc::clone(warehouse), settings.concurrent_partitions);
-        Self { pipeline: Arc::new(pipeline), heartbeat: Arc::new(heartbeat), snapshots: Arc::new(snapshots) }
+        Self {
+            pipeline: Arc::new(pipeline),
+            heartbeat: Arc::new(heartbeat),
+            snapshots: Arc::new(snapshots),
+            left: Arc::default(),
+        }
     }
 
     /// Works until `stop` is cancelled and everything in hand has been given back.
@@ -54,12 +70,12 @@ impl Worker {
         let mut loops = JoinSet::new();
         for _ in 0..self.pipeline.settings.concurrent_partitions.max(1) {
             let (worker, stop) = (self.clone(), stop.clone());
-            loops.spawn(async move { repeat(&stop, || worker.extract_one(&stop)).await });
+            loops.spawn(async move { repeat(&stop, &worker.left.partitions, || worker.extract_one(&stop)).await });
         }
         let (worker, planning) = (self.clone(), stop.clone());
-        loops.spawn(async move { repeat(&planning, || worker.plan_one(&planning)).await });
+        loops.spawn(async move { repeat(&planning, &Notify::new(), || worker.plan_one(&planning)).await });
         let (worker, publishing) = (self.clone(), stop.clone());
-        loops.spawn(async move { repeat(&publishing, || worker.publish_one(&publishing)).await });
+        loops.spawn(async move { repeat(&publishing, &worker.left.tables, || worker.publish_one(&publishing)).await });
         let (worker, sweeping) = (self.clone(), stop.clone());
         loops.spawn(async move { worker.sweep_for_ever(&sweeping).await });
         // A process that works one job alone leaves other jobs alone.
@@ -93,6 +109,7 @@ impl Worker {
             Ok((revision, tables)) => {
                 let planned = tables.len();
                 queue.finish_plan(&task, revision, tables).await.or_else(unless_lost)?;
+                self.left.partitions.notify_waiters();
                 tracing::info!(job = %task.job, tables = planned, "planned");
             }
             Err(Stopped::Failed(failure)) if standby::plan_waits(&failure) => {
@@ -132,6 +149,7 @@ impl Worker {
                     // It may be that the job is being ended; then nobody else gives this up sooner.
                     return self.give_up(&claim).await.map(|()| true);
                 }
+                self.left.tables.notify_waiters();
                 tracing::info!(job = %task.job, table = %task.table, partition = task.ordinal, rows = count, bytes, seconds = asked.elapsed().as_secs_f64(), "extracted");
                 metrics::counter!("exporter_partitions_total", "result" => "completed").increment(1);
             }
@@ -276,17 +294,24 @@ async fn under<T>(
     }
 }
 
-/// Does one thing after the other; waits when there was nothing to do or the database failed.
-async fn repeat<F, W>(stop: &CancellationToken, one: F)
+/// Does one thing after the other; waits when there was nothing to do, until something was `left`, or the database
+/// failed.
+async fn repeat<F, W>(stop: &CancellationToken, left: &Notify, one: F)
 where
     F: Fn() -> W,
     W: Future<Output = Result<bool, QueueError>>,
 {
     while !stop.is_cancelled() {
+        // From before the question on: what is left while it is asked is not missed.
+        let mut woken = pin!(left.notified());
+        woken.as_mut().enable();
         match one().await {
             Ok(true) => {}
-            // Loops that started together do not ask together for ever.
-            Ok(false) => pause(stop, IDLE.mul_f64(rand::random_range(0.8..1.2))).await,
+            Ok(false) => tokio::select! {
+                () = woken => {}
+                // Loops that started together do not ask together for ever.
+                () = pause(stop, IDLE.mul_f64(rand::random_range(0.8..1.2))) => {}
+            },
             Err(error) => {
                 tracing::warn!(code = %Failure::from(error).code, "cannot use the queue; trying again");
                 pause(stop, AFTER_FAILURE).await;
