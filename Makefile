@@ -30,7 +30,7 @@ lint:
 mutants: setup-test
 	@set -a; . .setup/env; set +a; cargo test --quiet --test it -- mutants:: --nocapture --test-threads=1
 
-# ARGS=endpoint measures the endpoint instead of an export.
+# ARGS=peers measures other programs beside ours, ARGS=endpoint the endpoint.
 bench: setup-test
 	@set -a; . .setup/env; set +a; scripts/bench.sh $(ARGS)
 

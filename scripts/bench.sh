@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Measures an export beside COPY thrown away, in one run; see benches/export.py for its arguments. With the one argument
-# "endpoint": how long hostile documents and foreign ids take. With "state" first: the endpoint and the queue with a million
-# old jobs; see benches/state.py for the arguments behind it.
+# Measures an export beside COPY thrown away, in one run; see benches/export.py for its arguments. With "peers" first: the
+# exporter beside other programs that do the same, see benches/peers.py. With "state" first: the endpoint and the queue with a
+# million old jobs, see benches/state.py. With the one argument "endpoint": how long hostile documents and foreign ids take.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --profile measure --bin data-exporter
@@ -9,6 +9,21 @@ target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, 
 program=$target/measure/data-exporter
 if [ "${1:-}" = state ]; then
   exec python3 benches/state.py "$program" "${@:2}"
+fi
+if [ "${1:-}" = peers ]; then
+  shift
+  wanted=$(cksum < benches/peers.requirements.txt)
+  if [ "$(cat .setup/peers/requirements.cksum 2>/dev/null)" != "$wanted" ]; then
+    rm -rf .setup/peers
+    python3 -m venv .setup/peers
+    # One by one: a peer that this machine has no package of must not keep the others away.
+    grep -v '^#' benches/peers.requirements.txt | while read -r package; do
+      .setup/peers/bin/python -m pip install --quiet --disable-pip-version-check "$package" </dev/null \
+        || printf 'bench: %s cannot be installed; its figures will be missing\n' "$package" >&2
+    done
+    printf '%s' "$wanted" > .setup/peers/requirements.cksum
+  fi
+  exec python3 benches/peers.py "$program" "$PWD/.setup/peers/bin/python" "$@"
 fi
 if [ "${1:-}" != endpoint ]; then
   exec python3 benches/export.py "$program" "$@"
