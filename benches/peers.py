@@ -31,12 +31,12 @@ arguments = arguments.parse_args()
 
 START = 1709251200  # 2024-03-01T00:00:00Z
 OURS = "data-exporter"
-# Name as printed, name for peer.py, whether its values are the warehouse's.
+# Name as printed, name for peer.py, what it makes of numeric.
 PEERS = [
     ("DuckDB, 1 thread", "duckdb 1", "exact"),
     ("DuckDB, 2 threads", "duckdb 2", "exact"),
-    ("ADBC and pyarrow", "adbc", "numeric as text"),
-    ("connectorx, 2 partitions, and pyarrow", "connectorx", "numeric as float"),
+    ("ADBC and pyarrow", "adbc", "text"),
+    ("connectorx, 2 partitions, and pyarrow", "connectorx", "widened"),
 ]
 KEYS = {"lineitem": "l_orderkey", "probe": "id"}
 
@@ -117,7 +117,7 @@ def measure(servers, table):
         print(f"run {turn + 1}: " + "; ".join(f"{name} {runs[-1]}" for name, runs in costs.items() if runs), file=sys.stderr)
     ours, copy = median(costs[OURS]), median(costs["COPY"])
     print(f"\n{table}, {rows:,} rows, {arguments.runs} runs, {os.cpu_count()} cores\n")
-    print("| | client CPU s | wall s | peak MiB | files MiB | our CPU to its | our wall to its | values |")
+    print("| | client CPU s | wall s | peak MiB | files MiB | our CPU to its | our wall to its | numeric |")
     print("|---|---|---|---|---|---|---|---|")
     known = [("COPY BINARY thrown away (psql)", copy, ""), (OURS, ours, "exact")]
     known += [(shown, median(costs[name]), values) for shown, name, values in peers if costs[name]]
