@@ -32,11 +32,17 @@ impl Queue {
     /// Takes back every lease that has run out, and ends what has taken too many workers with it. Returns how many
     /// leases were taken back.
     pub async fn reap(&self) -> Result<usize, QueueError> {
-        let crashes = self.settings().max_crashes;
-        let partitions: Vec<(i64, Uuid, String, bool)> =
-            sqlx::query_as(include_str!("sql/reap_partitions.sql")).bind(crashes).fetch_all(self.pool()).await?;
-        let tables: Vec<(Uuid, String, bool)> =
-            sqlx::query_as(include_str!("sql/reap_tables.sql")).bind(crashes).fetch_all(self.pool()).await?;
+        let (crashes, lease) = (self.settings().max_crashes, self.settings().lease.as_secs_f64());
+        let partitions: Vec<(i64, Uuid, String, bool)> = sqlx::query_as(include_str!("sql/reap_partitions.sql"))
+            .bind(crashes)
+            .bind(lease)
+            .fetch_all(self.pool())
+            .await?;
+        let tables: Vec<(Uuid, String, bool)> = sqlx::query_as(include_str!("sql/reap_tables.sql"))
+            .bind(crashes)
+            .bind(lease)
+            .fetch_all(self.pool())
+            .await?;
         let jobs: Vec<(Uuid, bool)> =
             sqlx::query_as(include_str!("sql/reap_jobs.sql")).bind(crashes).fetch_all(self.pool()).await?;
         self.reap_snapshots().await?;

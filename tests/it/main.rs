@@ -61,6 +61,7 @@ mod local_s3_durability;
 mod local_s3_faults;
 mod lock_order;
 mod mutants;
+mod outage;
 mod partitions;
 mod pii_canaries;
 mod plans;

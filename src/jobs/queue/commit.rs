@@ -51,6 +51,10 @@ impl Queue {
 
     /// Commits a partition whose object is staged, and counts it, in one transaction.
     pub async fn complete_partition(&self, task: &PartitionTask, staged: StagedObject) -> Result<(), QueueError> {
+        self.insist(|| self.commit_partition(task, staged.clone())).await
+    }
+
+    async fn commit_partition(&self, task: &PartitionTask, staged: StagedObject) -> Result<(), QueueError> {
         let (id, epoch) = (task.id, task.epoch);
         self.in_transaction(move |tx| {
             Box::pin(async move {
@@ -90,12 +94,23 @@ impl Queue {
         let claim = Claim::Partition(task.id, task.epoch);
         match retry {
             Retry::After(pause) if !self.is_last(task.attempt) => self.put_back(&claim, pause, Some(failure)).await,
-            _ => self.end_table(task.job, &task.table, Some(task.id), failure, Some(claim)).await,
+            _ => {
+                self.insist(|| self.end_table(task.job, &task.table, Some(task.id), failure, Some(claim.clone()))).await
+            }
         }
     }
 
     /// Commits a publication whose manifest is written.
     pub async fn complete_table(
+        &self,
+        task: &TableTask,
+        files: Vec<PublishedFile>,
+        manifest_url: String,
+    ) -> Result<(), QueueError> {
+        self.insist(|| self.commit_table(task, files.clone(), manifest_url.clone())).await
+    }
+
+    async fn commit_table(
         &self,
         task: &TableTask,
         files: Vec<PublishedFile>,
@@ -134,7 +149,7 @@ impl Queue {
         let claim = Claim::Table(task.job, task.table.clone(), task.epoch);
         match retry {
             Retry::After(pause) if !self.is_last(task.attempt) => self.put_back(&claim, pause, Some(failure)).await,
-            _ => self.end_table(task.job, &task.table, None, failure, Some(claim)).await,
+            _ => self.insist(|| self.end_table(task.job, &task.table, None, failure, Some(claim.clone()))).await,
         }
     }
 
@@ -145,6 +160,10 @@ impl Queue {
 
     /// With a failure the attempt counts; without one it does not.
     async fn put_back(&self, claim: &Claim, pause: Duration, failure: Option<&Failure>) -> Result<(), QueueError> {
+        self.insist(|| self.try_put_back(claim, pause, failure)).await
+    }
+
+    async fn try_put_back(&self, claim: &Claim, pause: Duration, failure: Option<&Failure>) -> Result<(), QueueError> {
         let (pause, counts) = (pause.as_secs_f64(), failure.is_some());
         let found = match claim {
             Claim::Plan(job, epoch) => sqlx::query(include_str!("../sql/put_back_job.sql"))
@@ -206,22 +225,28 @@ impl Queue {
 
     /// Records an attempt's object before anything is written to it.
     pub async fn record_attempt(&self, task: &PartitionTask, staging_key: &str) -> Result<(), QueueError> {
-        let recorded: Option<String> = sqlx::query_scalar(include_str!("../sql/record_attempt.sql"))
-            .bind(staging_key)
-            .bind(task.id)
-            .bind(task.epoch)
-            .fetch_optional(&self.pool)
-            .await?;
+        let record = async || -> Result<Option<String>, QueueError> {
+            let recorded = sqlx::query_scalar(include_str!("../sql/record_attempt.sql"))
+                .bind(staging_key)
+                .bind(task.id)
+                .bind(task.epoch)
+                .fetch_optional(&self.pool);
+            Ok(recorded.await?)
+        };
+        let recorded = self.insist(record).await?;
         recorded.map(drop).ok_or(QueueError::LeaseLost(Claim::Partition(task.id, task.epoch)))
     }
 
     /// Records the upload of an attempt before its first part.
     pub async fn record_upload(&self, task: &PartitionTask, staging_key: &str, upload: &str) -> Result<(), QueueError> {
-        let recorded: Option<String> = sqlx::query_scalar(include_str!("../sql/record_upload.sql"))
-            .bind(staging_key)
-            .bind(upload)
-            .fetch_optional(&self.pool)
-            .await?;
+        let record = async || -> Result<Option<String>, QueueError> {
+            let recorded = sqlx::query_scalar(include_str!("../sql/record_upload.sql"))
+                .bind(staging_key)
+                .bind(upload)
+                .fetch_optional(&self.pool);
+            Ok(recorded.await?)
+        };
+        let recorded = self.insist(record).await?;
         recorded.map(drop).ok_or(QueueError::LeaseLost(Claim::Partition(task.id, task.epoch)))
     }
 }

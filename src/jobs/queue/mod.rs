@@ -7,7 +7,8 @@ mod plan;
 mod standby;
 
 use std::fmt;
-use std::time::Duration;
+use std::future::Future;
+use std::time::{Duration, Instant};
 
 use classification::TableName;
 use futures::future::BoxFuture;
@@ -80,6 +81,9 @@ impl fmt::Display for Claim {
     }
 }
 
+/// How long a write waits before it is tried again.
+const INSIST: Duration = Duration::from_millis(200);
+
 /// Why an operation of the queue changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
@@ -92,6 +96,20 @@ pub enum QueueError {
     /// The metadata database failed.
     #[error("metadata database: {0}")]
     Database(#[from] sqlx::Error),
+}
+
+impl QueueError {
+    /// Whether the database was away, ended, started or short of something in this moment, so that the same statement
+    /// may do in the next: SQLSTATE classes 08, 40, 53 and 57, and connections that cannot be had.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|state| ["08", "40", "53", "57"].iter().any(|class| state.starts_with(class)))
+            }
+            Self::Database(error) => matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut),
+            Self::LeaseLost(_) | Self::Ending(_) => false,
+        }
+    }
 }
 
 impl From<QueueError> for Failure {
@@ -158,6 +176,25 @@ impl Queue {
 
     pub(in crate::jobs) fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// Repeats a worker's write while the database is away, for as long as the lease that fences it may hold: work that is
+    /// done is not thrown away for an outage, nor its worker taken for dead. Where the write was done and only its answer
+    /// lost, the repetition finds the lease gone.
+    async fn insist<T, W>(&self, write: impl Fn() -> W) -> Result<T, QueueError>
+    where
+        W: Future<Output = Result<T, QueueError>>,
+    {
+        let begun = Instant::now();
+        loop {
+            match write().await {
+                Err(error) if error.passes() && begun.elapsed() < self.settings.lease => {
+                    tracing::warn!("the metadata database is away; what was done is written down when it is back");
+                    tokio::time::sleep(INSIST.mul_f64(rand::random_range(0.75..1.25))).await;
+                }
+                done => return done,
+            }
+        }
     }
 
     /// Runs `work` in one transaction, committed if it succeeds and rolled back if not: a commit cannot be forgotten.

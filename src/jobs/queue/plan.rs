@@ -45,6 +45,10 @@ impl Queue {
         revision: i64,
         tables: Vec<PlannedTable>,
     ) -> Result<(), QueueError> {
+        self.insist(|| self.commit_plan(task, revision, tables.clone())).await
+    }
+
+    async fn commit_plan(&self, task: &PlanTask, revision: i64, tables: Vec<PlannedTable>) -> Result<(), QueueError> {
         let (job, epoch) = (task.job, task.epoch);
         self.in_transaction(move |tx| {
             Box::pin(async move {

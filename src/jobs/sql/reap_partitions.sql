@@ -1,5 +1,7 @@
 -- Takes back partitions whose lease has run out. They keep their due time and their place; the lost worker counts
--- as a crash and not as an attempt. $1 crashes after which a partition is poison
+-- as a crash and not as an attempt. A worker renews all its leases at once: one that has another of half a lease later
+-- has never heard of this one. The answer to its claim was lost, and that is no crash. $1 crashes after which a partition is poison,
+-- $2 lease in seconds
 WITH late AS MATERIALIZED (
     SELECT id FROM export_job_partitions
     WHERE state = 'RUNNING' AND lease_until < clock_timestamp()
@@ -14,7 +16,11 @@ SET state = 'PENDING',
     connection = NULL,
     lease_epoch = lease_epoch + 1,
     attempts = attempts - 1,
-    crashes = crashes + 1,
+    crashes = crashes + CASE WHEN EXISTS (
+        SELECT 1 FROM export_job_partitions AS other
+        WHERE other.state = 'RUNNING' AND other.worker = partition.worker
+          AND other.heartbeat_at > partition.heartbeat_at + make_interval(secs => $2 / 2))
+        THEN 0 ELSE 1 END,
     reaped_at = clock_timestamp()
 FROM late
 WHERE partition.id = late.id

@@ -1,0 +1,108 @@
+//! The queue's own database away while something is worked on: that is nobody's failed attempt and nobody's crash.
+
+use std::sync::Arc;
+
+use data_exporter::jobs::{JobState, Queue};
+use data_exporter::pipeline::PipelineSettings;
+use data_exporter::warehouse::postgres::PostgresOptions;
+use sqlx::AssertSqlSafe;
+use sqlx::postgres::PgPool;
+
+use crate::support::inprocess::{Running, Troubled};
+use crate::support::platform::Platform;
+use crate::support::queue::{plan, ready, settings, submit};
+use crate::support::s3;
+
+/// From now on, so many of these statements on a table fail as they do while a server shuts down.
+async fn away(pool: &PgPool, times: i64, table: &str, event: &str, condition: &str) {
+    let name = format!("away_{table}");
+    let statements = format!(
+        "CREATE SEQUENCE {name};
+         CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+         BEGIN
+             IF nextval('{name}') <= {times} THEN
+                 RAISE EXCEPTION 'terminating connection' USING ERRCODE = '57P01';
+             END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION {name}()"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements)).execute(pool).await.unwrap();
+}
+
+async fn worker(platform: &Platform) -> Running {
+    let warehouse = Arc::new(Troubled::new(platform, PostgresOptions::default()));
+    let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+    Running::with_settings(platform, warehouse, store, PipelineSettings::default())
+}
+
+/// Most attempts and crashes of anything, and how many objects were begun.
+async fn counted(pool: &PgPool) -> (i32, i32, i64) {
+    sqlx::query_as(
+        "SELECT max(attempts), max(crashes), (SELECT count(*) FROM export_staged_objects) FROM (
+             SELECT attempts, crashes FROM export_jobs UNION ALL SELECT attempts, crashes FROM export_job_tables
+             UNION ALL SELECT attempts, crashes FROM export_job_partitions) AS counted",
+    )
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_finished_while_the_database_is_away_is_committed_when_it_is_back() {
+    let platform = Platform::sample("outage_commit", 8_000).await;
+    away(&platform.metadata, 2, "export_jobs", "UPDATE", "OLD.state = 'PLANNING' AND NEW.state = 'RUNNING'").await;
+    away(&platform.metadata, 3, "export_job_partitions", "UPDATE", "NEW.state = 'COMPLETED'").await;
+    away(&platform.metadata, 3, "export_job_tables", "UPDATE", "NEW.state = 'COMPLETED'").await;
+    let worker = worker(&platform).await;
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    assert_eq!(counted(&platform.metadata).await, (1, 0, 1), "nothing was done twice");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_could_not_be_recorded_does_not_count() {
+    let platform = Platform::sample("outage_attempt", 8_000).await;
+    // More often than a partition may fail.
+    away(&platform.metadata, 5, "export_staged_objects", "INSERT", "true").await;
+    let worker = worker(&platform).await;
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    let (attempts, crashes, _) = counted(&platform.metadata).await;
+    assert_eq!((attempts, crashes), (1, 0));
+    worker.stop().await;
+}
+
+/// A claim whose answer was lost on its way: the worker lives and knows nothing of it.
+#[tokio::test]
+async fn a_lease_that_a_living_worker_never_heard_of_is_no_crash() {
+    let (pool, queue) = ready("outage_claim").await;
+    submit(&pool, "default").await;
+    plan(&queue, &[("cctv", 1), ("way", 3)]).await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(queue.claim_partition().await.unwrap().unwrap());
+    }
+    let reaper = Queue::new(pool.clone(), settings());
+    // Renewed so long ago, each for six seconds.
+    let renewed = async |id: i64, ago: f64| {
+        let sql = "UPDATE export_job_partitions SET heartbeat_at = clock_timestamp() - make_interval(secs => $2),
+                   lease_until = clock_timestamp() - make_interval(secs => $2 - 6.0) WHERE id = $1";
+        sqlx::query(sql).bind(id).bind(ago).execute(&pool).await.unwrap();
+    };
+    let crashes = async |id: i64| -> i32 {
+        let sql = "SELECT crashes FROM export_job_partitions WHERE id = $1 AND state = 'PENDING'";
+        sqlx::query_scalar(sql).bind(id).fetch_one(&pool).await.unwrap()
+    };
+    renewed(held[0].id, 6.5).await;
+    renewed(held[1].id, 2.0).await;
+    assert_eq!(reaper.reap().await.unwrap(), 1);
+    assert_eq!(crashes(held[0].id).await, 0, "its worker has renewed what it knows of since");
+    // A worker that died had not renewed everything in one moment either: some of it was claimed later.
+    renewed(held[1].id, 6.5).await;
+    renewed(held[2].id, 4.6).await;
+    renewed(held[3].id, 5.9).await;
+    assert_eq!(reaper.reap().await.unwrap(), 1);
+    assert_eq!(crashes(held[1].id).await, 1);
+}
