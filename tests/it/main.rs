@@ -71,6 +71,7 @@ mod protect_export;
 mod protect_options;
 mod protect_sql;
 mod queue;
+mod queue_model;
 mod readme;
 mod retention;
 mod rules_sql;
