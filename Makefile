@@ -3,13 +3,13 @@
 #   make demo    the main job on invented data, in local mode (ARGS="--once --rows 1000000" for more)
 #   make test    everything that CI runs
 #
-# The others need what `make test` has set up: `make check`, `make mutants`, `make bench`,
+# The others need what `make test` has set up: `make check`, `make mutants`, `make chaos`, `make bench`,
 # `make fuzz`, `make lint`.
 
 SHELL := /bin/bash
 ARGS ?=
 
-.PHONY: demo test check lint mutants bench fuzz setup-demo setup-test
+.PHONY: demo test check lint mutants chaos bench fuzz setup-demo setup-test
 
 demo: setup-demo
 	@set -a; . .setup/env; set +a; cargo run --quiet -- demo $(ARGS)
@@ -30,7 +30,12 @@ lint:
 mutants: setup-test
 	@set -a; . .setup/env; set +a; cargo test --quiet --test it -- mutants:: --nocapture --test-threads=1
 
-# ARGS=peers measures other programs beside ours, ARGS=endpoint the endpoint.
+# Faults against real processes, every row compared afterwards: the table of docs/reliability.md. Takes half an hour;
+# ARGS="only=kills kills=20 seed=1" does less, ARGS=short what `make test` does.
+chaos: setup-test
+	@set -a; . .setup/env; set +a; cargo test --quiet --test chaos -- long $(ARGS)
+
+# ARGS=peers measures other programs beside ours, ARGS=endpoint the endpoint, ARGS=state a million old jobs.
 bench: setup-test
 	@set -a; . .setup/env; set +a; scripts/bench.sh $(ARGS)
 

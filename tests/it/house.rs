@@ -229,7 +229,7 @@ fn classification_is_pure() {
 
 #[test]
 fn files_are_short_and_say_what_they_are_for() {
-    for folder in ["src", "classification/src", "tests/it", "benches"] {
+    for folder in ["src", "classification/src", "tests/it", "tests/chaos", "benches"] {
         if !root().join(folder).exists() {
             continue;
         }
@@ -262,7 +262,7 @@ fn only_the_databases_clock_decides() {
 #[test]
 fn nothing_is_left_unfinished() {
     let marks = Regex::new(r"\b(?:todo|unimplemented)!\(|#\[ignore|\bTO\x44O\b|\bFIX\x4dE\b").unwrap();
-    for folder in ["src", "classification/src", "tests/it"] {
+    for folder in ["src", "classification/src", "tests/it", "tests/chaos"] {
         for (path, text) in files(folder, "rs") {
             assert!(!marks.is_match(&text), "{folder}/{path} has an unfinished mark");
         }
