@@ -61,6 +61,11 @@ pub struct Services {
     local: Option<LocalEnvironment>,
 }
 
+/// A process that is frozen or cut off in the middle of a transaction holds what it has locked, and everybody would wait
+/// for it. The server ends its session instead; no transaction of ours is idle for so long between two statements, unless
+/// it says so.
+const LET_GO_OF_LOCKS: &str = "SET idle_in_transaction_session_timeout = '5s'";
+
 /// Connects to the metadata database.
 ///
 /// # Errors
@@ -78,6 +83,9 @@ pub async fn connect_metadata(url: &SecretString) -> Result<(PgPool, PgConnectOp
     let pool = PgPoolOptions::new()
         .max_connections(METADATA_CONNECTIONS)
         .acquire_timeout(Duration::from_secs(10))
+        .after_connect(|connection, _| {
+            Box::pin(async move { sqlx::raw_sql(LET_GO_OF_LOCKS).execute(connection).await.map(drop) })
+        })
         .connect_with(options.clone())
         .await
         .map_err(|error| {

@@ -27,6 +27,8 @@ pub struct Unpublished {
 
 /// How many attempts one sweep removes, so that a transaction stays short.
 const LEFTOVERS_A_SWEEP: i64 = 20;
+/// Between two statements of these transactions the store is asked, which may take its time. Nobody waits for the rows.
+const WAIT_FOR_THE_STORE: &str = "SET LOCAL idle_in_transaction_session_timeout = '2min'";
 
 impl Queue {
     /// Takes back every lease that has run out, and ends what has taken too many workers with it. Returns how many
@@ -90,6 +92,7 @@ impl Queue {
     {
         self.in_transaction(move |tx| {
             Box::pin(async move {
+                sqlx::raw_sql(WAIT_FOR_THE_STORE).execute(&mut *tx).await?;
                 let leftovers: Vec<Leftover> = sqlx::query_as(include_str!("sql/leftovers.sql"))
                     .bind(LEFTOVERS_A_SWEEP)
                     .fetch_all(&mut *tx)
@@ -116,6 +119,7 @@ impl Queue {
     {
         self.in_transaction(move |tx| {
             Box::pin(async move {
+                sqlx::raw_sql(WAIT_FOR_THE_STORE).execute(&mut *tx).await?;
                 let left: Vec<(Uuid, String, Json<Vec<String>>)> = sqlx::query_as(include_str!("sql/unpublished.sql"))
                     .bind(LEFTOVERS_A_SWEEP)
                     .fetch_all(&mut *tx)

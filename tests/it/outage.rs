@@ -1,13 +1,16 @@
 //! The queue's own database away while something is worked on: that is nobody's failed attempt and nobody's crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use data_exporter::jobs::{JobState, Queue};
 use data_exporter::pipeline::PipelineSettings;
+use data_exporter::startup;
 use data_exporter::warehouse::postgres::PostgresOptions;
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
+use crate::support::cluster;
 use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::Platform;
 use crate::support::queue::{plan, ready, settings, submit};
@@ -105,4 +108,19 @@ async fn a_lease_that_a_living_worker_never_heard_of_is_no_crash() {
     renewed(held[3].id, 5.9).await;
     assert_eq!(reaper.reap().await.unwrap(), 1);
     assert_eq!(crashes(held[1].id).await, 1);
+}
+
+/// Frozen, or cut off without a word: its connection stays open, and the server cannot tell.
+#[tokio::test]
+async fn who_stops_in_the_middle_of_a_transaction_keeps_nobody_waiting() {
+    let (pool, _) = ready("outage_locks").await;
+    submit(&pool, "default").await;
+    let (frozen, _) = startup::connect_metadata(&cluster::url("outage_locks").into()).await.unwrap();
+    let mut transaction = frozen.begin().await.unwrap();
+    let locked = "SELECT id FROM export_jobs FOR UPDATE";
+    sqlx::query(locked).execute(&mut *transaction).await.unwrap();
+    // Waits for as long as it takes; without an end to it this test has none.
+    let waits = tokio::time::timeout(Duration::from_secs(90), sqlx::query(locked).execute(&pool)).await;
+    waits.expect("the lock is never given back").unwrap();
+    assert!(sqlx::query("SELECT 1").execute(&mut *transaction).await.is_err(), "its transaction is over");
 }
