@@ -90,6 +90,7 @@ impl Stage {
             ("EXPORTER_RETENTION_DAYS", "36500".to_owned()),
             ("EXPORTER_LOG", "info".to_owned()),
             ("EXPORTER_MAX_CONCURRENT_PARTITIONS", "1".to_owned()),
+            ("EXPORTER_MAX_ACTIVE_JOBS_PER_TENANT", "6".to_owned()),
             ("EXPORTER_PARTITION_TARGET_BYTES", "1048576".to_owned()),
             ("AWS_ENDPOINT_URL", store.endpoint.clone()),
             ("AWS_ACCESS_KEY_ID", s3::ACCESS_KEY.to_owned()),

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 
 use super::{BRISK, LENIENT, reaped};
 use crate::oracle::Oracle;
-use crate::stage::{Stage, until};
+use crate::stage::Stage;
 use crate::store::Storm;
 use crate::table::Row;
 
@@ -25,7 +25,13 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
         let frozen: Vec<usize> = (0..3.min(times - done)).map(|next| (first + next) % stage.workers.len()).collect();
         for slot in &frozen {
             let id = stage.workers[*slot].id;
-            until("there is something to hold", || async { stage.held(id).await > 0 }).await;
+            // Not for long: those who are frozen already may hold all that there is.
+            for _ in 0..40 {
+                if stage.held(id).await > 0 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
             stage.workers[*slot].signal("STOP");
         }
         tokio::time::sleep(Duration::from_millis(random.random_range(6_200..9_500))).await;
