@@ -85,6 +85,7 @@ mod storage_conformance;
 mod subscriptions;
 mod subscriptions_identity;
 mod support;
+mod two_versions;
 mod verify;
 mod wire_faults;
 mod wire_login;
