@@ -17,6 +17,7 @@ mod auth_tenants;
 mod auth_tls;
 mod auth_tokens;
 mod bad_input;
+mod bad_luck;
 mod bad_rules;
 mod canaries;
 mod cancel;
