@@ -46,7 +46,7 @@ impl Queue {
             .fetch_all(self.pool())
             .await?;
         let jobs: Vec<(Uuid, bool)> =
-            sqlx::query_as(include_str!("sql/reap_jobs.sql")).bind(crashes).fetch_all(self.pool()).await?;
+            sqlx::query_as(include_str!("sql/reap_jobs.sql")).bind(crashes).bind(lease).fetch_all(self.pool()).await?;
         self.reap_snapshots().await?;
         let reaped = partitions.len() + tables.len() + jobs.len();
         if reaped > 0 {

@@ -13,7 +13,7 @@ use sqlx::postgres::PgPool;
 use crate::support::cluster;
 use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::Platform;
-use crate::support::queue::{plan, ready, settings, submit};
+use crate::support::queue::{plan, ready, settings, staged, submit};
 use crate::support::s3;
 
 /// From now on, so many of these statements on a table fail as they do while a server shuts down.
@@ -100,14 +100,17 @@ async fn a_lease_that_a_living_worker_never_heard_of_is_no_crash() {
     };
     renewed(held[0].id, 6.5).await;
     renewed(held[1].id, 2.0).await;
+    // What it has done since tells as much as what it still does.
+    queue.complete_partition(&held[1], staged("s")).await.unwrap();
     assert_eq!(reaper.reap().await.unwrap(), 1);
     assert_eq!(crashes(held[0].id).await, 0, "its worker has renewed what it knows of since");
     // A worker that died had not renewed everything in one moment either: some of it was claimed later.
-    renewed(held[1].id, 6.5).await;
-    renewed(held[2].id, 4.6).await;
-    renewed(held[3].id, 5.9).await;
+    let aged = "UPDATE export_job_partitions SET heartbeat_at = clock_timestamp() - interval '7 s' WHERE id = $1";
+    sqlx::query(aged).bind(held[1].id).execute(&pool).await.unwrap();
+    renewed(held[2].id, 6.5).await;
+    renewed(held[3].id, 4.6).await;
     assert_eq!(reaper.reap().await.unwrap(), 1);
-    assert_eq!(crashes(held[1].id).await, 1);
+    assert_eq!(crashes(held[2].id).await, 1);
 }
 
 /// Frozen, or cut off without a word: its connection stays open, and the server cannot tell.

@@ -1,6 +1,6 @@
 -- Takes back partitions whose lease has run out. They keep their due time and their place; the lost worker counts
--- as a crash and not as an attempt. A worker renews all its leases at once: one that has another of half a lease later
--- has never heard of this one. The answer to its claim was lost, and that is no crash. $1 crashes after which a partition is poison,
+-- as a crash and not as an attempt. A worker renews all its leases at once: one that has held another, of this job or now,
+-- half a lease later has never heard of this one. The answer to its claim was lost, and that is no crash. $1 crashes after which a partition is poison,
 -- $2 lease in seconds
 WITH late AS MATERIALIZED (
     SELECT id FROM export_job_partitions
@@ -18,7 +18,7 @@ SET state = 'PENDING',
     attempts = attempts - 1,
     crashes = crashes + CASE WHEN EXISTS (
         SELECT 1 FROM export_job_partitions AS other
-        WHERE other.state = 'RUNNING' AND other.worker = partition.worker
+        WHERE (other.state = 'RUNNING' OR other.job_id = partition.job_id) AND other.last_worker = partition.worker
           AND other.heartbeat_at > partition.heartbeat_at + make_interval(secs => $2 / 2))
         THEN 0 ELSE 1 END,
     reaped_at = clock_timestamp()

@@ -4,7 +4,7 @@ UPDATE export_job_tables AS tables
 SET state = 'READY', worker = NULL, lease_until = NULL, lease_epoch = lease_epoch + 1, attempts = attempts - 1,
     crashes = crashes + CASE WHEN EXISTS (
         SELECT 1 FROM export_job_partitions AS other
-        WHERE other.state = 'RUNNING' AND other.worker = tables.worker
+        WHERE (other.state = 'RUNNING' OR other.job_id = tables.job_id) AND other.last_worker = tables.worker
           AND other.heartbeat_at > tables.heartbeat_at + make_interval(secs => $2 / 2))
         THEN 0 ELSE 1 END,
     reaped_at = clock_timestamp()
