@@ -56,9 +56,7 @@ impl Line {
 }
 
 async fn carry(client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>) -> Option<()> {
-    if passes(&mut mode).await.is_none() {
-        return None;
-    }
+    passes(&mut mode).await?;
     let server = TcpStream::connect(("127.0.0.1", server)).await.ok()?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use super::{BRISK, LENIENT, between, reaped};
 use crate::oracle::Oracle;
-use crate::stage::Stage;
+use crate::stage::{Stage, now};
 use crate::store::Storm;
 use crate::table::Row;
 
@@ -24,7 +23,7 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
         let slot = random.random_range(0..stage.workers.len());
         let worker = &mut stage.workers[slot];
         worker.child.start_kill().unwrap();
-        killed.push((worker.id, Utc::now()));
+        killed.push((worker.id, now()));
         let _ = worker.child.wait().await;
         stage.replace(slot, &LENIENT).await;
     }

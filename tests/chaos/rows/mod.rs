@@ -33,6 +33,16 @@ async fn reaped(stage: &Stage, worker: Uuid, mark: Mark) -> Vec<(String, String,
         .await
 }
 
+/// A lease as workers name it in what they write.
+fn claim(kind: &str, item: &str, epoch: i64) -> String {
+    let name = match (kind, item.split_once('/')) {
+        ("partitions", _) => format!("partition {item}"),
+        ("tables", Some((job, table))) => format!("publication of {table} in {job}"),
+        _ => format!("plan of {item}"),
+    };
+    format!("claim={name} (epoch {epoch})")
+}
+
 /// From one moment to a later one.
 fn between(from: DateTime<Utc>, to: DateTime<Utc>) -> Duration {
     (to - from).to_std().unwrap_or_default()

@@ -6,9 +6,9 @@ use chrono::Utc;
 use rand::Rng;
 use rand::rngs::StdRng;
 
-use super::{BRISK, LENIENT, between, reaped};
+use super::{BRISK, LENIENT, between, claim, reaped};
 use crate::oracle::Oracle;
-use crate::stage::Stage;
+use crate::stage::{Stage, now};
 use crate::store::Storm;
 use crate::table::Row;
 
@@ -20,17 +20,17 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
     let feed = stage.feed(4);
     let mut again = Vec::new();
     for _ in 0..times {
-        tokio::time::sleep(Duration::from_millis(random.random_range(2_000..5_000))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(4_000..9_000))).await;
         let note = stage.mark().await.note;
-        let at = Utc::now();
+        let at = now();
         stage.crash_postgres().await;
-        let claim = format!(
+        let claimed_at = format!(
             "SELECT min(at) FROM chaos.moves WHERE id > {note} AND at > '{}' AND worker_after IS NOT NULL
              AND worker_before IS NULL",
             at.to_rfc3339()
         );
         for _ in 0..600 {
-            let claimed: Option<chrono::DateTime<Utc>> = stage.one(&claim).await;
+            let claimed: Option<chrono::DateTime<Utc>> = stage.one(&claimed_at).await;
             if let Some(claimed) = claimed {
                 again.push(between(at, claimed));
                 break;
@@ -44,14 +44,18 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
     row.exactly("requests that did not complete", unfinished.len(), 0);
     row.exactly("restarts after which nothing was claimed", times - again.len(), 0);
     row.times("from the crash to the next claim", again, Some(Duration::from_secs(15)));
-    let mut healthy = 0;
+    let (mut healthy, mut unheard) = (0, 0);
     for worker in &stage.workers {
-        let mut taken = reaped(stage, worker.id, mark).await;
-        // A worker that is reaped of several things at once was taken for dead once.
-        taken.dedup_by_key(|(_, _, _, at)| at.timestamp() / 2);
-        healthy += taken.len();
+        for (kind, item, epoch, _) in reaped(stage, worker.id, mark).await {
+            // Whoever knew of a lease says that it is gone; who does not had claimed it, and the answer was lost.
+            match worker.said(mark.at, &[&claim(&kind, &item, epoch)]).is_empty() {
+                true => unheard += 1,
+                false => healthy += 1,
+            }
+        }
     }
     row.note("times that all workers met a restart", times * stage.workers.len());
-    row.at_most_in_time("healthy workers taken for dead", healthy, times * stage.workers.len() / 100);
+    row.at_most_in_time("leases taken from healthy workers", healthy, times * stage.workers.len() / 100);
+    row.note("claims whose answer was lost, and which waited for their lease's end", unheard);
     row
 }
