@@ -25,7 +25,7 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, each: Duration) -> R
     stage.store.order(Storm::Calm).await;
     let unfinished = oracle.account(stage, mark, &mut row).await;
     row.exactly("requests that did not complete", unfinished.len(), 0);
-    let missed = ["heartbeat failed", "heartbeat was not answered", "lease lost", "is given up"];
+    let missed = ["heartbeat failed", "heartbeat was not answered", "is given up"];
     let missed: usize = stage.workers.iter().map(|worker| worker.said(mark.at, &missed).len()).sum();
     row.at_most_in_time("heartbeats missed", missed, 0);
     let peak = stage.workers.iter().map(|worker| worker.peak_mib()).max().unwrap_or(0);
