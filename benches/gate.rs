@@ -57,7 +57,13 @@ impl ObjectStore for Memory {
     async fn head(&self, _: &ObjectKey) -> Result<Option<ObjectMeta>, StorageError> {
         Ok(Some(ObjectMeta { size: self.0.len() as u64, etag: String::new() }))
     }
-    async fn copy(&self, _: &ObjectKey, _: &ObjectKey) -> Result<(), StorageError> {
+    async fn copy(&self, _: &ObjectKey, _: &str, _: &ObjectKey) -> Result<(), StorageError> {
+        unreachable!()
+    }
+    async fn open_uploads(&self, _: &ObjectKey) -> Result<Vec<UploadId>, StorageError> {
+        unreachable!()
+    }
+    async fn list(&self, _: &ObjectKey) -> Result<Vec<String>, StorageError> {
         unreachable!()
     }
     async fn delete(&self, _: &ObjectKey) -> Result<(), StorageError> {

@@ -234,7 +234,7 @@ fn plan(described: &Described) -> Result<TablePlan, &'static str> {
     // Bytes that were searched as text can only be geometries.
     let wkb = ColumnOptions { geometry: Some(GeometryForm::Wkb), ..ColumnOptions::default() };
     let bytes = described.columns.iter().filter(|column| column.searched && column.manifest_type == "binary varying");
-    let options = bytes.map(|column| (column.name.clone(), wkb.clone())).collect();
+    let options = bytes.map(|column| (column.name.clone(), wkb)).collect();
     let table: TableName = "verified".parse().map_err(|_| "a table has no name")?;
     let policy = Policy {
         table,
