@@ -20,7 +20,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 use super::days::Days;
-use super::pseudonyms::{Known, Maker};
+use super::pseudonyms::Maker;
 use super::rows::Rows;
 use super::text::{Texts, TooLong};
 
@@ -124,7 +124,6 @@ impl Act {
         array: &ArrayRef,
         rows: &Rows,
         beside: &Beside<'_>,
-        known: &mut Known,
     ) -> Result<(ArrayRef, u64), TooLong> {
         let bits = rows.bits(array.len());
         let concerned = match array.nulls() {
@@ -141,19 +140,19 @@ impl Act {
                 changed.map(|changed| out.extend_from_slice(changed.as_bytes())).is_some()
             })?,
             Work::Pseudonyms(Of::Texts, maker) => texts(array, rows, |row, text, out| {
-                let made = maker.token(row, text.as_bytes(), beside, known);
+                let made = maker.token(row, text.as_bytes(), beside);
                 made.map(|made| out.extend_from_slice(&made.hex())).is_some()
             })?,
             Work::Pseudonyms(Of::Uuids, maker) => texts(array, rows, |row, text, out| {
                 let value = Uuid::try_parse_ascii(text.as_bytes()).ok();
-                let made = value.and_then(|value| maker.token(row, value.as_bytes(), beside, known));
+                let made = value.and_then(|value| maker.token(row, value.as_bytes(), beside));
                 let mut buffer = [0; Hyphenated::LENGTH];
                 let text = made.map(|made| Uuid::from_bytes(made.uuid()).hyphenated().encode_lower(&mut buffer));
                 text.map(|text| out.extend_from_slice(text.as_bytes())).is_some()
             })?,
-            Work::Pseudonyms(Of::Integers, maker) => numbers::<Int64Type>(array, rows, |row, value| {
-                Some(maker.token_of(row, value, beside, known)?.integer())
-            }),
+            Work::Pseudonyms(Of::Integers, maker) => {
+                numbers::<Int64Type>(array, rows, |row, value| Some(maker.token_of(row, value, beside)?.integer()))
+            }
             Work::Round(decimals) => round(array, rows, *decimals)?,
             Work::Truncate(part) => match array.data_type() {
                 DataType::Date32 => numbers::<Date32Type>(array, rows, |_, days| trunc_days(days, *part)),

@@ -25,7 +25,6 @@ use classification::{ColumnKind, Policy, PolicyColumn, RowRule, TableName};
 
 use self::act::{Act, Beside, Refused};
 use self::days::Days;
-use self::pseudonyms::Known;
 use self::rows::{Conditions, Rows};
 use self::search::Search;
 use crate::error::{ErrorCode, Failure};
@@ -55,7 +54,6 @@ pub struct Protection {
     columns: Vec<Column>,
     protector: Option<Protector>,
     pseudonyms: Option<Pseudonymiser>,
-    known: Known,
 }
 
 #[derive(Debug)]
@@ -121,7 +119,6 @@ impl Protection {
             columns,
             protector,
             pseudonyms: pseudonyms.cloned(),
-            known: Known::default(),
         })
     }
 
@@ -146,13 +143,11 @@ impl Protection {
         let mut arrays = Vec::with_capacity(self.columns.len());
         for (column, array) in self.columns.iter_mut().zip(batch.columns()) {
             let protector = self.protector.as_ref();
-            let changed =
-                column.protect(array, &decided, &beside, &mut self.known, protector).map_err(|text::TooLong| {
-                    let (column, table) = (&column.name, &self.table);
-                    let why =
-                        format!("the changed values of column '{column}' of '{table}' are over 2 GiB in one batch");
-                    Failure::new(ErrorCode::ValueUnrepresentable, why)
-                })?;
+            let changed = column.protect(array, &decided, &beside, protector).map_err(|text::TooLong| {
+                let (column, table) = (&column.name, &self.table);
+                let why = format!("the changed values of column '{column}' of '{table}' are over 2 GiB in one batch");
+                Failure::new(ErrorCode::ValueUnrepresentable, why)
+            })?;
             arrays.push(changed);
         }
         RecordBatch::try_new(self.schema(), arrays)
@@ -228,13 +223,12 @@ impl Column {
         array: &ArrayRef,
         decided: &[Rows],
         beside: &Beside<'_>,
-        known: &mut Known,
         protector: Option<&Protector>,
     ) -> Result<ArrayRef, text::TooLong> {
         let mut array = Arc::clone(array);
         for act in &mut self.acts {
             let concerned;
-            (array, concerned) = act.run(&array, &decided[act.when], beside, known)?;
+            (array, concerned) = act.run(&array, &decided[act.when], beside)?;
             self.concerned += concerned;
         }
         match (&mut self.search, protector) {

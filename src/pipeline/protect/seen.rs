@@ -73,12 +73,6 @@ impl Seen {
 /// A value's place. Values that share one cost time, nothing else.
 #[inline]
 fn place(value: &[u8]) -> usize {
-    hash(value) % SLOTS
-}
-
-/// A quick hash, for places in memories that compare what they find there.
-#[inline]
-pub(super) fn hash(value: &[u8]) -> usize {
     let mix = |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
     let mut chunks = value.chunks_exact(8);
     let mut hash = value.len() as u64;
@@ -87,7 +81,7 @@ pub(super) fn hash(value: &[u8]) -> usize {
     }
     hash = mix(hash, chunks.remainder().iter().fold(0, |word, &byte| word << 8 | u64::from(byte)));
     // The best bits of a product are its upper ones.
-    (hash >> 32) as usize
+    (hash >> 32) as usize % SLOTS
 }
 
 #[cfg(test)]
