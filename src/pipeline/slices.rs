@@ -254,6 +254,12 @@ async fn affordable(
     Ok(Vec::new())
 }
 
+/// Whether two of these slices would read one relation from end to end each.
+pub(super) fn share(found: &[Estimate]) -> bool {
+    let mut seen = BTreeSet::new();
+    found.iter().flat_map(|found| &found.read_whole).any(|relation| !seen.insert(relation))
+}
+
 /// Puts together the slices that would read one relation from end to end each, with all that is between them.
 fn apart(cells: &[Cell], found: &[Estimate]) -> Vec<Cell> {
     // Where each relation is read for the last time.

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
 use super::Pipeline;
-use super::slices::MOST_PARTITIONS;
+use super::slices::{self, MOST_PARTITIONS};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{Claim, JobId, PartitionTask, QueueError};
 use crate::warehouse::{ScanSpec, TimeRange, TimeSlice};
@@ -61,9 +61,7 @@ async fn pieces(pipeline: &Pipeline, task: &PartitionTask) -> Option<Vec<Value>>
         return None;
     }
     let ranges: Vec<TimeRange> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
-    let expected = pipeline.warehouse.estimate_ranges(&scan, &ranges).await.ok()?;
-    let (first, others) = expected.split_first()?;
-    if others.iter().any(|other| !other.read_whole.is_disjoint(&first.read_whole)) {
+    if slices::share(&pipeline.warehouse.estimate_ranges(&scan, &ranges).await.ok()?) {
         return None;
     }
     edges
