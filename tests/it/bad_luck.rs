@@ -58,7 +58,16 @@ async fn a_database_whose_clock_is_an_hour_off_changes_nothing() {
         let mut platform = Platform::sample(&format!("{name}_sample"), 4_000).await;
         with_clock_off(&mut platform, name, seconds).await;
         let worker = worker(&platform).await;
-        let view = worker.finished(worker.request(&["vms", "cctv"]).await).await;
+        // So slow that a lease is renewed, too.
+        platform.s3.faults().bandwidth(Some(1_000));
+        let job = worker.request(&["vms", "cctv"]).await;
+        let renewed = "SELECT count(*) FROM export_job_partitions WHERE heartbeat_at > started_at + interval '1 s'";
+        until("a lease is renewed", async || {
+            sqlx::query_scalar::<_, i64>(renewed).fetch_one(&platform.metadata).await.unwrap() > 0
+        })
+        .await;
+        platform.s3.faults().bandwidth(None);
+        let view = worker.finished(job).await;
         assert_eq!(view.state, JobState::Completed, "{name}: {:?}", view.error);
         assert_eq!(counted(&platform).await, (1, 0), "{name}: nobody was taken for dead");
         worker.stop().await;
@@ -70,7 +79,7 @@ async fn a_database_whose_clock_is_an_hour_off_changes_nothing() {
 async fn a_clock_that_is_set_forward_costs_an_attempt_and_no_row() {
     let mut platform = Platform::sample("clock_jumps_sample", 8_000).await;
     with_clock_off(&mut platform, "clock_jumps", 0).await;
-    platform.s3.faults().bandwidth(Some(8_000));
+    platform.s3.faults().bandwidth(Some(1_000));
     let worker = worker(&platform).await;
     let job = worker.request(&["vms"]).await;
     let reading = "SELECT count(*) FROM export_job_partitions WHERE state = 'RUNNING' AND rows_seen > 0";
@@ -113,7 +122,7 @@ async fn until<F: AsyncFn() -> bool>(what: &str, reached: F) {
 async fn an_upload_that_the_store_has_lost_is_begun_again_from_the_first_row() {
     let platform = Platform::sample("lost_upload", 8_000).await;
     // So slow that the upload is certainly open.
-    platform.s3.faults().bandwidth(Some(2_000));
+    platform.s3.faults().bandwidth(Some(1_000));
     let worker = worker(&platform).await;
     let job = worker.request(&["vms"]).await;
     let client = s3::bare_client(&platform.s3.endpoint());
