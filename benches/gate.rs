@@ -48,6 +48,9 @@ impl ObjectStore for Memory {
     async fn put_if_absent(&self, _: &ObjectKey, _: Bytes, _: &str) -> Result<PutOutcome, StorageError> {
         unreachable!()
     }
+    async fn replace(&self, _: &ObjectKey, _: &str, _: Bytes, _: &str) -> Result<PutOutcome, StorageError> {
+        unreachable!()
+    }
     async fn get(&self, _: &ObjectKey) -> Result<Bytes, StorageError> {
         unreachable!()
     }
@@ -159,6 +162,7 @@ fn plan(scan: bool) -> TablePlan {
         form: FileForm::PARQUET,
         manifest_types: ["bigint", text, number, number, number, text, text].map(str::to_owned).to_vec(),
         options: BTreeMap::new(),
+        day: None,
     }
 }
 

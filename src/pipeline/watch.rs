@@ -82,6 +82,17 @@ impl ObjectStore for Watched {
         self.noted(self.store.put_if_absent(key, body, content_type).await, |_| bytes)
     }
 
+    async fn replace(
+        &self,
+        key: &ObjectKey,
+        etag: &str,
+        body: Bytes,
+        content_type: &str,
+    ) -> Result<PutOutcome, StorageError> {
+        let bytes = body.len() as u64;
+        self.noted(self.store.replace(key, etag, body, content_type).await, |_| bytes)
+    }
+
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
         self.noted(self.store.get(key).await, |body| body.len() as u64)
     }

@@ -185,6 +185,16 @@ pub trait ObjectStore: Send + Sync + fmt::Debug {
     async fn put_if_absent(&self, key: &ObjectKey, body: Bytes, content_type: &str)
     -> Result<PutOutcome, StorageError>;
 
+    /// Puts an object in the place of the one with this etag. [`PutOutcome::AlreadyThere`] when another has its place by
+    /// now, or none: nothing was written. Atomic: of any number of writers that saw the same object one replaces it.
+    async fn replace(
+        &self,
+        key: &ObjectKey,
+        etag: &str,
+        body: Bytes,
+        content_type: &str,
+    ) -> Result<PutOutcome, StorageError>;
+
     /// A whole object. For manifests and other small ones only.
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError>;
 

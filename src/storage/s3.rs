@@ -67,6 +67,48 @@ impl S3Store {
         fault.into_error(in_key(action, key), &self.bucket, Some(key))
     }
 
+    /// Puts an object in the place of the one with this etag, or where there is none.
+    async fn put(
+        &self,
+        key: &ObjectKey,
+        instead_of: Option<&str>,
+        body: Bytes,
+        content_type: &str,
+    ) -> Result<PutOutcome, StorageError> {
+        let mut repeats = 0;
+        loop {
+            let request = self
+                .client
+                .put_object()
+                .bucket(&self.bucket)
+                .key(key.as_str())
+                .set_if_match(instead_of.map(str::to_owned))
+                .set_if_none_match(instead_of.is_none().then(|| "*".to_owned()))
+                .content_type(content_type)
+                .checksum_crc32_c(crc32c(&body))
+                .body(ByteStream::from(body.clone()))
+                .customize()
+                .config_override(attempts_of(patience(body.len() as u64)));
+            match request.send().await {
+                Ok(_) => return Ok(PutOutcome::Created),
+                Err(error) => match Fault::of(&error) {
+                    fault if fault.is("PreconditionFailed") || fault.status() == Some(412) => {
+                        return Ok(PutOutcome::AlreadyThere);
+                    }
+                    // What was to be replaced is gone.
+                    fault if instead_of.is_some() && fault.is("NoSuchKey") => return Ok(PutOutcome::AlreadyThere),
+                    fault if fault.is_conflict() && repeats < REPEATS => {
+                        repeats += 1;
+                        pause(repeats).await;
+                    }
+                    fault => {
+                        return Err(self.error(fault, if instead_of.is_some() { "replace" } else { "create" }, key));
+                    }
+                },
+            }
+        }
+    }
+
     /// A body whole, or an error if it breaks off or is not `expected` bytes long.
     async fn read(
         &self,
@@ -156,33 +198,17 @@ impl ObjectStore for S3Store {
         body: Bytes,
         content_type: &str,
     ) -> Result<PutOutcome, StorageError> {
-        let mut repeats = 0;
-        loop {
-            let request = self
-                .client
-                .put_object()
-                .bucket(&self.bucket)
-                .key(key.as_str())
-                .if_none_match("*")
-                .content_type(content_type)
-                .checksum_crc32_c(crc32c(&body))
-                .body(ByteStream::from(body.clone()))
-                .customize()
-                .config_override(attempts_of(patience(body.len() as u64)));
-            match request.send().await {
-                Ok(_) => return Ok(PutOutcome::Created),
-                Err(error) => match Fault::of(&error) {
-                    fault if fault.is("PreconditionFailed") || fault.status() == Some(412) => {
-                        return Ok(PutOutcome::AlreadyThere);
-                    }
-                    fault if fault.is_conflict() && repeats < REPEATS => {
-                        repeats += 1;
-                        pause(repeats).await;
-                    }
-                    fault => return Err(self.error(fault, "create", key)),
-                },
-            }
-        }
+        self.put(key, None, body, content_type).await
+    }
+
+    async fn replace(
+        &self,
+        key: &ObjectKey,
+        etag: &str,
+        body: Bytes,
+        content_type: &str,
+    ) -> Result<PutOutcome, StorageError> {
+        self.put(key, Some(etag), body, content_type).await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {

@@ -48,6 +48,9 @@ impl ObjectStore for Slow {
         }
         done
     }
+    async fn replace(&self, key: &ObjectKey, etag: &str, body: Bytes, kind: &str) -> Result<PutOutcome, StorageError> {
+        self.inner.replace(key, etag, body, kind).await
+    }
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
         self.inner.get(key).await
     }

@@ -48,6 +48,9 @@ impl ObjectStore for Signer {
     async fn put_if_absent(&self, _: &ObjectKey, _: Bytes, _: &str) -> Result<PutOutcome, StorageError> {
         unreachable!()
     }
+    async fn replace(&self, _: &ObjectKey, _: &str, _: Bytes, _: &str) -> Result<PutOutcome, StorageError> {
+        unreachable!()
+    }
     async fn get(&self, _: &ObjectKey) -> Result<Bytes, StorageError> {
         unreachable!()
     }
