@@ -44,6 +44,8 @@ codes! {
     NoTables = "NO_TABLES", retryable: false;
     /// The same idempotency key was used before with other arguments.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", retryable: false;
+    /// A day of the schedule is being exported already.
+    DayInProgress = "DAY_IN_PROGRESS", retryable: true;
     /// Too many requests of this tenant are waiting already.
     TooManyRequests = "TOO_MANY_REQUESTS", retryable: true;
     /// The request cannot be read: not JSON, not GraphQL, too large, too deep or too complex.

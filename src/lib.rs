@@ -14,6 +14,7 @@ pub mod links;
 pub mod local;
 pub mod pipeline;
 pub mod rules;
+pub mod schedule;
 pub mod startup;
 pub mod storage;
 pub mod telemetry;

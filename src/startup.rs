@@ -1,6 +1,9 @@
 //! Wiring: the only place that knows every part. Commands ask for the services they need; nothing here decides what
 //! an export is.
 
+mod diagnosis;
+mod scheduling;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,9 +32,10 @@ use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
 use crate::upkeep::StuckRequests;
-use crate::upkeep::doctor::{self, Finding};
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use crate::warehouse::{ReadLimits, Warehouse};
+
+pub use diagnosis::diagnose;
 
 /// The schema of the metadata database, step by step.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -241,6 +245,7 @@ impl Services {
             max_attempts: settings.max_attempts,
             max_crashes: settings.max_crashes,
             max_active_jobs: settings.max_active_jobs_per_tenant,
+            restate_grace: settings.link_ttl,
             max_warehouse_connections: settings.max_warehouse_connections,
             snapshot_max: settings.snapshot_max,
             ..QueueSettings::default()
@@ -380,8 +385,8 @@ impl Services {
                 }
             }
         };
-        let ((), (), answered) = tokio::join!(working, tidying, answering);
-        answered
+        let ((), (), scheduled, answered) = tokio::join!(working, tidying, self.schedule(&stop), answering);
+        scheduled.and(answered)
     }
 
     /// Closes connections and ends what local mode has started.
@@ -396,42 +401,6 @@ impl Services {
 fn requests(settings: &Settings, pool: PgPool) -> Requests {
     let requests = Requests::new(pool);
     if settings.join_running { requests.joining(settings.stall) } else { requests }
-}
-
-/// Asks every part that the settings name how it is, each although another does not answer. Changes nothing but an object
-/// of its own, which it removes.
-pub async fn diagnose(settings: &Settings) -> Vec<Finding> {
-    let mut findings = vec![Finding::ok("settings", "they can be read")];
-    findings.extend(diagnose_database(settings).await);
-    match warehouse(settings) {
-        Ok(warehouse) => findings.extend(doctor::warehouse(&warehouse, settings.max_replica_lag).await),
-        Err(failure) => findings.push(Finding::of("warehouse", &failure)),
-    }
-    match store(settings).await {
-        Ok(store) => findings.extend(doctor::bucket(&store, &settings.env).await),
-        Err(failure) => findings.push(Finding::of("bucket", &failure)),
-    }
-    findings.push(Finding::ok("notifications", "not configured; what there is to tell is in the log"));
-    findings
-}
-
-async fn diagnose_database(settings: &Settings) -> Vec<Finding> {
-    let Some(url) = &settings.database_url else { return vec![Finding::of("database", &missing("DATABASE_URL"))] };
-    let (pool, _) = match connect_metadata(url).await {
-        Ok(connected) => connected,
-        Err(failure) => return vec![Finding::of("database", &failure)],
-    };
-    let mut findings = vec![Finding::ok("database", "it answers"), doctor::clock(&pool).await];
-    match check_migrated(&pool).await {
-        Ok(()) => {
-            findings.push(Finding::ok("migrations", "it is up to date"));
-            let slots = settings.max_active_jobs_per_tenant;
-            findings.extend(doctor::work(&pool, slots, settings.stall).await);
-        }
-        Err(failure) => findings.push(Finding::of("migrations", &failure)),
-    }
-    pool.close().await;
-    findings
 }
 
 fn missing(what: &str) -> Failure {

@@ -5,6 +5,7 @@
 mod auth;
 mod key;
 mod proxies;
+mod schedule;
 mod source;
 
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 
 pub use auth::{AuthKind, JwtSettings};
 pub use proxies::ForwardedKind;
+pub use schedule::ScheduleSettings;
 pub use source::{Source, SourceError};
 
 use crate::error::{ErrorCode, Failure};
@@ -148,6 +150,8 @@ pub struct Settings {
     pub max_read_bytes_per_second: Option<NonZeroU64>,
     /// `EXPORTER_MAX_REPLICA_LAG_SECONDS`: how far behind a standby may be to be read from.
     pub max_replica_lag: Duration,
+    /// `EXPORTER_SCHEDULE`, `EXPORTER_TIMEZONE`, `EXPORTER_CATCH_UP`, `EXPORTER_SCHEDULE_LAG_SECONDS`.
+    pub schedule: ScheduleSettings,
     /// `EXPORTER_DATA_DIR`.
     pub data_dir: Option<PathBuf>,
     /// `EXPORTER_LOG`: a filter such as `info` or `warn,data_exporter=debug`.
@@ -223,6 +227,7 @@ impl Settings {
                 0..=1_000_000_000_000,
             )),
             max_replica_lag: Duration::from_secs(read.number("EXPORTER_MAX_REPLICA_LAG_SECONDS", 5, 1..=86_400)),
+            schedule: schedule::read(&mut read),
             data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
             log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),
             log_format: read.parsed("EXPORTER_LOG_FORMAT", LogFormat::Text, |text| match text {

@@ -5,6 +5,8 @@
 //! clock counts. This module knows no object store and no warehouse.
 
 mod cancel;
+pub mod closing;
+pub mod days;
 mod ending;
 mod failure;
 pub mod format;

@@ -1,6 +1,6 @@
 //! Names of objects: what the outside relies on to find an export, and where attempts write before that.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use classification::TableName;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use uuid::Uuid;
@@ -33,9 +33,30 @@ impl Layout {
             self.env,
             table.key_element(),
             window.start.format("%Y%m%d"),
-            instant(window.start),
-            instant(window.end)
+            compact(window.start),
+            compact(window.end)
         )
+    }
+
+    /// The folder of a day of the schedule.
+    pub fn day(&self, date: NaiveDate) -> String {
+        format!("{}/{}", self.env, date.format("%Y/%m/%d"))
+    }
+
+    /// A table's folder in a day, which readers of files take for the table.
+    pub fn scheduled(&self, date: NaiveDate, table: &TableName) -> String {
+        format!("{}/{}", self.day(date), table.key_element())
+    }
+
+    /// Where a revision of a table puts its files: the folder itself, and from the second on one that readers of files
+    /// pass over.
+    pub fn revision(&self, folder: &str, revision: i32) -> String {
+        if revision == 1 { folder.to_owned() } else { format!("{folder}/_r{revision}") }
+    }
+
+    /// The manifest of a scheduled table, whatever its revision.
+    pub fn scheduled_manifest(&self, folder: &str) -> String {
+        format!("{folder}/_manifest")
     }
 
     /// A table's file in its directory.
@@ -54,7 +75,13 @@ impl Layout {
     }
 }
 
-fn instant(at: DateTime<Utc>) -> String {
+/// An instant in the words of manifests.
+pub(super) fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// An instant in a key.
+fn compact(at: DateTime<Utc>) -> String {
     at.format("%Y%m%dT%H%M%SZ").to_string()
 }
 

@@ -7,6 +7,7 @@
 //! A worker claims from the queue and walks these stages. The stages know the traits of the warehouse and the store,
 //! not their insides; what they stage nobody outside can see, and what they publish begins to exist with its manifest.
 
+mod day;
 pub mod encode;
 mod extract;
 pub mod gate;

@@ -13,6 +13,7 @@ use super::options::column_options;
 use super::protect::guards;
 use super::slices::slices;
 use crate::error::{ErrorCode, Failure};
+use crate::jobs::days::DayRevision;
 use crate::jobs::{ExportFormat, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::{Observed, Rules, TableDrift, refusal};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
@@ -31,6 +32,19 @@ pub struct TablePlan {
     /// What is said of how single columns are written.
     #[serde(default)]
     pub options: BTreeMap<String, ColumnOptions>,
+    /// The day of the schedule that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub day: Option<TableDay>,
+}
+
+/// A table's place in a day of the schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDay {
+    /// The day, and which time it is exported.
+    #[serde(flatten)]
+    pub run: DayRevision,
+    /// The table's folder, where its manifest is.
+    pub folder: String,
 }
 
 /// Plans every table of a job. Returns the revision of the rules that it was planned under.
@@ -68,7 +82,12 @@ pub(super) async fn plan(pipeline: &Pipeline, task: &PlanTask) -> Result<(i64, V
     if !planned.iter().any(|table| !matches!(table.fate, TableFate::Skip(_))) {
         return Err(Failure::new(
             ErrorCode::NoTables,
-            "no table with a time column is enabled for on-demand export any more; see `data-exporter classification apply`",
+            match task.kind {
+                JobKind::OnDemand => {
+                    "no table with a time column is enabled for on-demand export any more; see `data-exporter classification apply`"
+                }
+                JobKind::Scheduled => "no table is enabled for the schedule; see `data-exporter classification apply`",
+            },
         ));
     }
     Ok((rules.revision, planned))
@@ -103,10 +122,10 @@ async fn plan_table(
     shape: Option<&TableShape>,
 ) -> Result<TableFate, Failure> {
     let table = &row.table_name;
-    let Some(time_column) = &row.time_column else {
+    if row.time_column.is_none() && task.day.is_none() {
         let why = format!("table '{table}' has no time column, so no time range can be cut from it");
         return Ok(TableFate::Skip(Failure::new(ErrorCode::TableWithoutTime, why)));
-    };
+    }
     let shape = shape.ok_or_else(|| {
         Failure::new(
             ErrorCode::TableNotFound,
@@ -125,19 +144,20 @@ async fn plan_table(
     let manifest_types = manifest_types(&policy, shape, type_profile, &options)?;
     let form = FileForm { formula_guard: pipeline.settings.formula_guard, ..task.files.form(row.format.map(format))? };
 
-    let slice = TimeSlice {
+    // The schedule exports a table without a time column whole.
+    let slice = row.time_column.as_ref().map(|time_column| TimeSlice {
         column: time_column.clone(),
         unit: row.time_unit.into(),
         zone: row.time_zone.clone(),
         start: task.window.start,
         end: task.window.end,
-    };
+    });
     let whole = ScanSpec {
         table: table.clone(),
         columns: policy.columns.clone(),
         rows: policy.rows.clone(),
-        slice: Some(slice.clone()),
-        guards: guards(&policy, Some(&slice), &options)?,
+        slice: slice.clone(),
+        guards: guards(&policy, slice.as_ref(), &options)?,
         type_profile,
         options: options.clone(),
     };
@@ -145,27 +165,30 @@ async fn plan_table(
     let expected = pipeline.warehouse.estimate(&whole).await?;
     // Where nothing large is read from end to end, an index finds these rows too; elsewhere whoever asks for an
     // explanation waits for them.
-    if expected.read_whole.is_empty() {
-        tell_timeless(pipeline, table, &slice, &policy).await;
-    }
-    let partitions = slices(pipeline.warehouse.as_ref(), &whole, &expected, task.window, target)
-        .await?
-        .into_iter()
-        .map(|cut| {
-            let scan = ScanSpec {
-                slice: Some(TimeSlice { start: cut.start, end: cut.end, ..slice.clone() }),
-                ..whole.clone()
-            };
-            (stored(&scan), cut.rows.max(1.0))
-        })
-        .collect();
+    let partitions = match &slice {
+        None => vec![(stored(&whole), expected.rows.max(1.0))],
+        Some(slice) => {
+            if expected.read_whole.is_empty() {
+                tell_timeless(pipeline, table, slice, &policy).await;
+            }
+            slices(pipeline.warehouse.as_ref(), &whole, &expected, task.window, target)
+                .await?
+                .into_iter()
+                .map(|cut| {
+                    let slice = Some(TimeSlice { start: cut.start, end: cut.end, ..slice.clone() });
+                    (stored(&ScanSpec { slice, ..whole.clone() }), cut.rows.max(1.0))
+                })
+                .collect()
+        }
+    };
     pipeline.rules.observe(table, &policy.columns, observed, rules.revision).await?;
-    let plan = TablePlan { policy, window: task.window, form, manifest_types, options };
-    Ok(TableFate::Export {
-        directory: pipeline.layout.on_demand(&task.tenant, table, task.window),
-        plan: stored(&plan),
-        partitions,
-    })
+    let day = task.day.map(|run| TableDay { folder: pipeline.layout.scheduled(run.date, table), run });
+    let directory = match &day {
+        Some(day) => pipeline.layout.revision(&day.folder, day.run.revision),
+        None => pipeline.layout.on_demand(&task.tenant, table, task.window),
+    };
+    let plan = TablePlan { policy, window: task.window, form, manifest_types, options, day };
+    Ok(TableFate::Export { directory, plan: stored(&plan), partitions })
 }
 
 /// Says how many rows would leave if they had a time. They belong to no window; that they cannot be counted fails no

@@ -8,15 +8,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, Utc};
 use classification::{ColumnKind, Decision, Predicate};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::gate::{self, GateReport, Sought, TimeColumn};
+use super::layout::instant;
 use super::plan::TablePlan;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
+use crate::jobs::closing::Predecessor;
+use crate::jobs::days::DayRevision;
 use crate::jobs::{
     Compression, ExportFormat, Fidelity, FileForm, FileReport, Progress, PublishedFile, StagedPartition, TableTask,
 };
@@ -143,8 +145,22 @@ pub struct ExportInfo {
     pub guarded: Option<GuardInfo>,
     /// What the last gate has read.
     pub gate: GateReport,
+    /// The day of the schedule, and which time it is exported; not on demand.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub day: Option<DayRevision>,
     /// The manifest that this one takes the place of.
-    pub supersedes: Option<String>,
+    pub supersedes: Option<Supersedes>,
+}
+
+/// A manifest that another one has taken the place of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Supersedes {
+    /// The job that wrote it.
+    pub job_id: String,
+    /// Which time it was.
+    pub revision: i32,
+    /// The sums of its files.
+    pub meta: FileMeta,
 }
 
 /// A column, for whoever reads its values again.
@@ -219,13 +235,20 @@ pub(super) async fn publish(
         })
         .await?;
 
-    let key = ObjectKey::new(pipeline.layout.manifest(&task.directory))?;
-    let manifest = manifest(store.bucket(), task, &plan, &files, gate)?;
+    let key = ObjectKey::new(match &plan.day {
+        Some(day) => pipeline.layout.scheduled_manifest(&day.folder),
+        None => pipeline.layout.manifest(&task.directory),
+    })?;
+    let before = pipeline.queue.superseded(task).await.map_err(stopped)?;
+    let manifest = manifest(store.bucket(), task, &plan, &files, before.as_ref(), gate)?;
     let text = serde_json::to_string(&manifest)
         .map_err(|_| Failure::new(ErrorCode::Internal, "the manifest cannot be written as JSON"))?;
     pipeline.queue.seal(task).await.map_err(stopped)?;
     let text = pipeline.queue.keep_manifest(task, text).await.map_err(stopped)?;
-    write_once(store, &key, Bytes::from(text)).await?;
+    match before {
+        None => write_once(store, &key, Bytes::from(text)).await?,
+        Some(before) => swap(store, &key, Bytes::from(text), &before).await?,
+    }
     Ok((files, url(store.bucket(), key.as_str())))
 }
 
@@ -247,11 +270,44 @@ async fn write_once(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes) -> R
     }
 }
 
+/// Writes a restated day's manifest in the place of the one that the database knows. The same bytes that are there
+/// already are a success; anything else but that predecessor is an alarm, and stays.
+async fn swap(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes, before: &Predecessor) -> Result<(), Failure> {
+    let there = store.head(key).await?;
+    let found = match &there {
+        Some(_) => store.get(key).await?,
+        None => Bytes::new(),
+    };
+    if found == bytes {
+        return Ok(());
+    }
+    let expected = serde_json::from_slice::<Manifest>(&found)
+        .is_ok_and(|manifest| manifest.export.job_id == before.job_id.to_string());
+    if let Some(there) = there.filter(|_| expected)
+        && store.replace(key, &there.etag, bytes.clone(), "application/json").await? == PutOutcome::Created
+    {
+        return Ok(());
+    }
+    // The answer to a replacement may have been lost.
+    if store.get(key).await? == bytes {
+        return Ok(());
+    }
+    tracing::error!(%key, "another manifest is where the day's last one should be");
+    Err(Failure::new(
+        ErrorCode::ManifestConflict,
+        format!(
+            "'{key}' is not the manifest that job {} wrote and was left alone; find out who wrote it",
+            before.job_id
+        ),
+    ))
+}
+
 fn manifest(
     bucket: &str,
     task: &TableTask,
     plan: &TablePlan,
     files: &[PublishedFile],
+    before: Option<&Predecessor>,
     mut gate: GateReport,
 ) -> Result<Manifest, Failure> {
     let entries = task
@@ -316,7 +372,12 @@ fn manifest(
             guarded: (plan.form.format == ExportFormat::Csv)
                 .then(|| GuardInfo { formulas: plan.form.formula_guard, values: std::mem::take(&mut gate.guarded) }),
             gate,
-            supersedes: None,
+            day: plan.day.as_ref().map(|day| day.run),
+            supersedes: before.map(|before| Supersedes {
+                job_id: before.job_id.to_string(),
+                revision: before.revision,
+                meta: FileMeta { content_length: before.byte_count, record_count: before.row_count },
+            }),
         },
     })
 }
@@ -346,8 +407,4 @@ fn time_column(task: &TableTask, plan: &TablePlan) -> Option<TimeColumn> {
 
 fn url(bucket: &str, key: &str) -> String {
     format!("s3://{bucket}/{key}")
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::day::{close_day, swap_day};
 use super::extract::extract;
 use super::plan::plan;
 use super::publish::publish;
@@ -31,6 +32,8 @@ const IDLE: Duration = Duration::from_millis(300);
 const PLANNING: u32 = 4;
 /// How often it is looked for what has expired.
 const RETENTION: Duration = Duration::from_secs(60);
+/// How often it is looked for a day that has ended.
+const CLOSING: Duration = Duration::from_secs(1);
 /// How long it waits after the database failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -78,6 +81,8 @@ impl Worker {
         loops.spawn(async move { repeat(&publishing, &worker.left.tables, || worker.publish_one(&publishing)).await });
         let (worker, sweeping) = (self.clone(), stop.clone());
         loops.spawn(async move { worker.sweep_for_ever(&sweeping).await });
+        let (worker, closing) = (self.clone(), stop.clone());
+        loops.spawn(async move { worker.close_for_ever(&closing).await });
         // A process that works one job alone leaves other jobs alone.
         if self.pipeline.queue.works_all() {
             let (worker, retaining) = (self.clone(), stop.clone());
@@ -229,6 +234,31 @@ impl Worker {
                 }
             }
             pause(stop, queue.settings().sweep).await;
+        }
+    }
+
+    /// Closes days whose job has ended, and shows restated tables in their folders.
+    async fn close_for_ever(&self, stop: &CancellationToken) {
+        let Pipeline { queue, rules, store, layout, .. } = &*self.pipeline;
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            let closed = async {
+                Ok::<_, Failure>(close_day(queue, rules, store, layout).await? | swap_day(queue, store).await?)
+            };
+            match closed.await {
+                Ok(true) => failing = false,
+                Ok(false) => {
+                    failing = false;
+                    pause(stop, CLOSING.mul_f64(rand::random_range(0.8..1.2))).await;
+                }
+                Err(failure) => {
+                    if !failing {
+                        tracing::warn!(code = %failure.code, message = %failure.message, "cannot close a day; trying again");
+                    }
+                    failing = true;
+                    pause(stop, AFTER_FAILURE).await;
+                }
+            }
         }
     }
 

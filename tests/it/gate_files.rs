@@ -62,6 +62,7 @@ pub(crate) fn plan() -> TablePlan {
             .map(str::to_owned)
             .to_vec(),
         options: BTreeMap::new(),
+        day: None,
     }
 }
 

@@ -78,6 +78,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "local",
             "pipeline",
             "rules",
+            "schedule",
             "storage",
             "upkeep",
             "warehouse",
@@ -85,7 +86,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     ("lifecycle", &[]),
     ("telemetry", &["config"]),
-    ("config", &[]),
+    ("config", &["schedule"]),
     ("error", &[]),
     ("api", &["explain", "identity", "jobs", "links", "rules", "storage", "upkeep"]),
     ("verify", &["jobs", "pipeline", "storage"]),
@@ -99,6 +100,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("warehouse", &[]),
     ("storage", &[]),
     ("local", &["storage"]),
+    ("schedule", &["jobs"]),
 ];
 
 #[test]

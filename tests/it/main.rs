@@ -77,6 +77,8 @@ mod readme;
 mod retention;
 mod rules_sql;
 mod sample_warehouse;
+mod schedule;
+mod schedule_day;
 mod snapshots;
 mod stall;
 mod stalled;

@@ -117,6 +117,7 @@ async fn job(platform: &Platform, scans: &[ScanSpec]) -> JobId {
         form: FileForm::PARQUET,
         manifest_types,
         options: BTreeMap::new(),
+        day: None,
     })
     .unwrap();
     let partitions = scans.iter().map(|scan| (serde_json::to_value(scan).unwrap(), 3.0)).collect();

@@ -1,12 +1,13 @@
 //! Taking work: what is handed to a worker, and the statements that hand it out.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use classification::TableName;
 use serde_json::Value;
 use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Queue, QueueError};
+use crate::jobs::days::DayRevision;
 use crate::jobs::format::{Compression, ExportFormat, FileChoice};
 use crate::jobs::model::{JobId, JobKind, Tenant, Window};
 use crate::jobs::report::FileReport;
@@ -22,6 +23,8 @@ pub struct PlanTask {
     pub tenant: Tenant,
     /// Its time range.
     pub window: Window,
+    /// The day of the schedule that it is.
+    pub day: Option<DayRevision>,
     /// The tables named; `None` for all that are offered.
     pub tables: Option<Vec<String>>,
     /// What was said of its files.
@@ -118,6 +121,8 @@ impl Queue {
             compression: Option<String>,
             lease_epoch: i64,
             attempts: i32,
+            export_date: Option<NaiveDate>,
+            revision: Option<i32>,
         }
         let claimed: Result<Option<Row>, sqlx::Error> = sqlx::query_as(include_str!("../sql/claim_job.sql"))
             .bind(self.worker)
@@ -138,6 +143,7 @@ impl Queue {
                 kind,
                 tenant: Tenant::new(row.tenant),
                 window: Window { start: row.window_start, end: row.window_end },
+                day: row.export_date.zip(row.revision).map(|(date, revision)| DayRevision { date, revision }),
                 tables: row.tables,
                 files: FileChoice {
                     format: known(row.format, ExportFormat::parse, "export_jobs.format")?,

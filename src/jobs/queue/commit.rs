@@ -117,6 +117,7 @@ impl Queue {
         manifest_url: String,
     ) -> Result<(), QueueError> {
         let (job, table, epoch) = (task.job, task.table.clone(), task.epoch);
+        let grace = self.settings.restate_grace.as_secs_f64();
         self.in_transaction(move |tx| {
             Box::pin(async move {
                 let name = table.to_string();
@@ -136,6 +137,12 @@ impl Queue {
                     .bind(files.iter().map(|file| file.rows).sum::<i64>())
                     .bind(files.iter().map(|file| file.bytes).sum::<i64>())
                     .bind(&manifest_url)
+                    .execute(&mut *tx)
+                    .await?;
+                sqlx::query(include_str!("../sql/days/owe_swap.sql"))
+                    .bind(job.0)
+                    .bind(&name)
+                    .bind(grace)
                     .execute(&mut *tx)
                     .await?;
                 settle(tx, job).await

@@ -39,6 +39,8 @@ pub struct QueueSettings {
     pub max_crashes: i32,
     /// Active jobs of one tenant.
     pub max_active_jobs: i32,
+    /// How long the visible files of a restated day stay what they were: at least as long as links live.
+    pub restate_grace: Duration,
     /// Connections to the warehouse that all replicas together read over, a partition or a snapshot each; 0: any number.
     pub max_warehouse_connections: i32,
     /// How long a snapshot of the warehouse is held for the partitions of one table at most; zero: none is.
@@ -54,6 +56,7 @@ impl Default for QueueSettings {
             max_attempts: 3,
             max_crashes: 3,
             max_active_jobs: 3,
+            restate_grace: Duration::from_secs(86_400),
             max_warehouse_connections: 0,
             snapshot_max: Duration::from_secs(900),
         }
@@ -152,6 +155,11 @@ impl Queue {
     pub fn only(mut self, job: JobId) -> Self {
         self.only_job = Some(job);
         self
+    }
+
+    /// The only job that work is claimed of, if it is one.
+    pub fn only_job(&self) -> Option<JobId> {
+        self.only_job
     }
 
     /// Whether work of every job is claimed.

@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnection;
 
 use super::commit::{fail_status, settle};
 use super::{Claim, PlanTask, Queue, QueueError};
-use crate::error::Failure;
+use crate::error::{ErrorCode, Failure};
 use crate::jobs::model::JobId;
 
 /// What planning decided of one table.
@@ -23,7 +23,7 @@ pub struct PlannedTable {
 pub enum TableFate {
     /// It is exported.
     Export {
-        /// The directory for its files; `_r2`, `_r3`, … is added where it is taken.
+        /// The directory for its files; on demand `_r2`, `_r3`, … is added where it is taken.
         directory: String,
         /// Kept with the table; the finalizer reads it again.
         plan: Value,
@@ -49,7 +49,7 @@ impl Queue {
     }
 
     async fn commit_plan(&self, task: &PlanTask, revision: i64, tables: Vec<PlannedTable>) -> Result<(), QueueError> {
-        let (job, epoch) = (task.job, task.epoch);
+        let (job, epoch, scheduled) = (task.job, task.epoch, task.day.is_some());
         self.in_transaction(move |tx| {
             Box::pin(async move {
                 let tenant: String = sqlx::query_scalar(include_str!("../sql/finish_planning.sql"))
@@ -59,10 +59,13 @@ impl Queue {
                     .fetch_optional(&mut *tx)
                     .await?
                     .ok_or(QueueError::LeaseLost(Claim::Plan(job, epoch)))?;
-                let mut fair_key: i64 =
-                    sqlx::query_scalar(include_str!("../sql/fair_start.sql")).bind(&tenant).fetch_one(&mut *tx).await?;
+                let mut fair_key: i64 = sqlx::query_scalar(include_str!("../sql/fair_start.sql"))
+                    .bind(&tenant)
+                    .bind(scheduled)
+                    .fetch_one(&mut *tx)
+                    .await?;
                 for planned in tables {
-                    insert_planned(tx, job, planned, &mut fair_key).await?;
+                    insert_planned(tx, job, planned, scheduled, &mut fair_key).await?;
                 }
                 settle(tx, job).await
             })
@@ -75,6 +78,7 @@ async fn insert_planned(
     tx: &mut PgConnection,
     job: JobId,
     planned: PlannedTable,
+    scheduled: bool,
     fair_key: &mut i64,
 ) -> Result<(), QueueError> {
     let name = planned.table.to_string();
@@ -92,7 +96,16 @@ async fn insert_planned(
         };
     match planned.fate {
         TableFate::Export { directory, plan, partitions } => {
-            let directory = reserve(tx, job, &name, &directory).await?;
+            let Some(directory) = reserve(tx, job, &name, &directory, scheduled).await? else {
+                let why = Failure::new(
+                    ErrorCode::ManifestConflict,
+                    format!(
+                        "the folder '{directory}' belongs to another job; restate the day, which gets one of its own"
+                    ),
+                );
+                insert("FAILED", None, None, 0, Some(why.clone())).execute(&mut *tx).await?;
+                return fail_status(tx, job, &name, &why).await;
+            };
             insert("EXTRACTING", Some(directory), Some(plan), partitions.len(), None).execute(&mut *tx).await?;
             for (ordinal, (scan, weight)) in (0_i32..).zip(partitions) {
                 sqlx::query(include_str!("../sql/insert_partition.sql"))
@@ -118,8 +131,15 @@ async fn insert_planned(
     Ok(())
 }
 
-/// The first free one of `directory`, `directory_r2`, `directory_r3`, …
-async fn reserve(tx: &mut PgConnection, job: JobId, table: &str, directory: &str) -> Result<String, QueueError> {
+/// The first free one of `directory`, `directory_r2`, `directory_r3`, …; or, where only this one will do, `None` if it
+/// is taken.
+async fn reserve(
+    tx: &mut PgConnection,
+    job: JobId,
+    table: &str,
+    directory: &str,
+    only: bool,
+) -> Result<Option<String>, QueueError> {
     for revision in 1.. {
         let wanted = if revision == 1 { directory.to_owned() } else { format!("{directory}_r{revision}") };
         let reserved: Option<String> = sqlx::query_scalar(include_str!("../sql/reserve_directory.sql"))
@@ -128,7 +148,7 @@ async fn reserve(tx: &mut PgConnection, job: JobId, table: &str, directory: &str
             .bind(table)
             .fetch_optional(&mut *tx)
             .await?;
-        if let Some(reserved) = reserved {
+        if reserved.is_some() || only {
             return Ok(reserved);
         }
     }

@@ -1,4 +1,5 @@
--- Takes one job to plan: the oldest that waits for a slot its tenant has free, or one whose planner was lost.
+-- Takes one job to plan: the oldest that waits for a slot its tenant has free, or one whose planner was lost. Jobs on
+-- demand come before those of the schedule.
 -- $1 worker, $2 lease in seconds, $3 slots of a tenant, $4 only this job (or NULL)
 WITH next AS MATERIALIZED (
     SELECT id, tenant, kind, slot
@@ -12,7 +13,7 @@ WITH next AS MATERIALIZED (
             SELECT 1 FROM generate_series(0, $3::int - 1) AS free (slot)
             WHERE NOT EXISTS (SELECT 1 FROM export_jobs AS active
                               WHERE active.tenant = job.tenant AND active.kind = job.kind AND active.slot = free.slot)))
-    ORDER BY queued_at, id
+    ORDER BY kind = 'scheduled', queued_at, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 )
@@ -33,4 +34,6 @@ SET state = 'PLANNING',
 FROM next
 WHERE job.id = next.id
 RETURNING job.id, job.kind, job.tenant, job.window_start, job.window_end, job.tables, job.format, job.compression,
-          job.lease_epoch, job.attempts
+          job.lease_epoch, job.attempts,
+          (SELECT day.export_date FROM export_days AS day WHERE day.job_id = job.id) AS export_date,
+          (SELECT day.revision FROM export_days AS day WHERE day.job_id = job.id) AS revision

@@ -1,4 +1,4 @@
--- Takes the next due partition in the fair order, and notes that its table is in progress.
+-- Takes the next due partition in the fair order, those on demand before those of the schedule, and notes that its table is in progress.
 -- With a limit on connections to the warehouse it takes a free one of them, too; of two who take the same one, the
 -- unique index lets one through.
 -- $1 worker, $2 lease in seconds, $3 only this job (or NULL), $4 connections to the warehouse (or 0)
@@ -17,7 +17,7 @@ WITH free AS MATERIALIZED (
                   WHERE job.id = job_id AND job.state = 'RUNNING'
                     AND (job.paused_until IS NULL OR job.paused_until <= clock_timestamp()))
       AND ($4 = 0 OR EXISTS (SELECT 1 FROM free))
-    ORDER BY fair_key, id
+    ORDER BY scheduled, fair_key, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 ), claimed AS (
@@ -38,11 +38,13 @@ WITH free AS MATERIALIZED (
     RETURNING partition.*
 ), noted AS (
     INSERT INTO table_export_job_statuses AS status
-        (job_id, kind, tenant, table_name, window_start, window_end, status, attempts, policy_hash)
+        (job_id, kind, tenant, table_name, window_start, window_end, status, attempts, policy_hash, schedule,
+         export_date, revision)
     SELECT job.id, job.kind, job.tenant, claimed.table_name, job.window_start, job.window_end, 'IN-PROGRESS', 1,
-           tables.plan -> 'policy' ->> 'hash'
+           tables.plan -> 'policy' ->> 'hash', day.schedule, day.export_date, coalesce(day.revision, 1)
     FROM claimed
     JOIN export_jobs AS job ON job.id = claimed.job_id
+    LEFT JOIN export_days AS day ON day.job_id = job.id
     JOIN export_job_tables AS tables ON tables.job_id = claimed.job_id AND tables.table_name = claimed.table_name
     ON CONFLICT (job_id, table_name) DO UPDATE SET attempts = status.attempts + 1
 )

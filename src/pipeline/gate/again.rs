@@ -252,5 +252,6 @@ fn plan(described: &Described) -> Result<TablePlan, &'static str> {
         form: described.form,
         manifest_types: described.columns.iter().map(|column| column.manifest_type.clone()).collect(),
         options,
+        day: None,
     })
 }

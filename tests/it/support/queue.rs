@@ -37,6 +37,12 @@ pub(crate) fn request(tenant: &str) -> NewRequest {
 /// Plans a job with these tables of so many partitions.
 pub(crate) async fn plan(queue: &Queue, tables: &[(&str, usize)]) -> PlanTask {
     let task = queue.claim_plan().await.unwrap().expect("a job waits");
+    plan_of(queue, &task, tables).await;
+    task
+}
+
+/// Plans this job with these tables of so many partitions.
+pub(crate) async fn plan_of(queue: &Queue, task: &PlanTask, tables: &[(&str, usize)]) {
     let planned = tables
         .iter()
         .map(|(table, partitions)| PlannedTable {
@@ -48,8 +54,7 @@ pub(crate) async fn plan(queue: &Queue, tables: &[(&str, usize)]) -> PlanTask {
             },
         })
         .collect();
-    queue.finish_plan(&task, 1, planned).await.unwrap();
-    task
+    queue.finish_plan(task, 1, planned).await.unwrap();
 }
 
 pub(crate) fn staged(name: &str) -> StagedObject {
