@@ -15,6 +15,7 @@ CREATE TABLE export_snapshots (
     ended_at   timestamptz
 );
 CREATE UNIQUE INDEX export_snapshots_of_table ON export_snapshots (job_id, table_name) WHERE ended_at IS NULL;
+CREATE INDEX export_snapshots_of_job ON export_snapshots (job_id);
 CREATE UNIQUE INDEX export_snapshots_connection ON export_snapshots (connection)
     WHERE ended_at IS NULL AND connection IS NOT NULL;
 COMMENT ON TABLE export_snapshots IS 'Who holds a moment of the warehouse for which table, and what others import it by.';

@@ -67,14 +67,16 @@ impl Statements {
         Self { log, seen, pattern: Regex::new(r"LOG:  (?:execute [^:]+|statement): (.*)").unwrap() }
     }
 
-    /// The first line of each: what stands there in the statements' files tells them apart.
+    /// The first line of each: what stands there in the statements' files tells them apart. What a connection is set up
+    /// with is asked for by nobody.
     fn since(&mut self) -> Vec<String> {
         let mut file = std::fs::File::open(&self.log).unwrap();
         file.seek(SeekFrom::Start(self.seen)).unwrap();
         let mut bytes = Vec::new();
         self.seen += file.read_to_end(&mut bytes).unwrap() as u64;
         let text = String::from_utf8_lossy(&bytes);
-        self.pattern.captures_iter(&text).map(|found| found[1].to_owned()).collect()
+        let statements = self.pattern.captures_iter(&text).map(|found| found[1].to_owned());
+        statements.filter(|statement| !statement.starts_with("SET ")).collect()
     }
 }
 

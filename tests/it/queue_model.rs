@@ -227,6 +227,7 @@ impl Model {
             .bind(&object.sha256)
             .bind(&object.etag)
             .bind(sqlx::types::Json(&object.report))
+            .bind(object.snapshot)
             .fetch_optional(&mut *tx)
             .await?;
         let Some((job, table)) = of else { return Ok(()) };

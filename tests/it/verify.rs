@@ -36,6 +36,13 @@ async fn platform(name: &str) -> Platform {
     assert_eq!(sqlx::query(exempt).execute(&platform.metadata).await.unwrap().rows_affected(), 1);
     let personal = "UPDATE vms SET message = 'ask jane.doe@example.com' WHERE message IS NOT NULL";
     assert!(sqlx::query(personal).execute(&platform.warehouse).await.unwrap().rows_affected() > 0);
+    // A table of a few pages would be read in one go.
+    let more = "CREATE TABLE many AS SELECT v.* FROM vms AS v, generate_series(1, 80) ORDER BY v.shown_at";
+    for statement in
+        [more, "TRUNCATE vms", "INSERT INTO vms SELECT * FROM many ORDER BY shown_at", "VACUUM ANALYZE vms"]
+    {
+        sqlx::raw_sql(statement).execute(&platform.warehouse).await.unwrap();
+    }
     platform
 }
 
@@ -43,7 +50,7 @@ async fn platform(name: &str) -> Platform {
 async fn export(platform: &Platform, (format, compression): (ExportFormat, Compression)) -> (TempDir, String) {
     let store = platform.s3.store(s3::BUCKET).await.unwrap();
     let warehouse = Arc::new(Troubled::new(platform, PostgresOptions::default()));
-    let settings = PipelineSettings { partition_target_bytes: 2 << 10, ..PipelineSettings::default() };
+    let settings = PipelineSettings { partition_target_bytes: 64 << 10, ..PipelineSettings::default() };
     let worker = Running::with_settings(platform, warehouse, Arc::new(store), settings);
     let files = FileChoice { format: Some(format), compression: Some(compression) };
     let view = worker.finished(worker.request_in(&["vms"], files).await).await;
