@@ -31,7 +31,7 @@ use crate::pipeline::{Layout, Pipeline, PipelineSettings, Retained, Worker, arch
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
-use crate::upkeep::StuckRequests;
+use crate::upkeep::{ScheduledRuns, StuckRequests};
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use crate::warehouse::{ReadLimits, Warehouse};
 
@@ -316,6 +316,7 @@ impl Services {
                 retention: self.settings.retention,
             },
             link_book: LinkBook::new(self.pool.clone()),
+            runs: ScheduledRuns::new(self.scheduler()),
             stuck: StuckRequests::new(self.pool.clone(), self.settings.stall),
             audit: AuditLog::new(self.pool.clone()),
             rules: self.rules.clone(),

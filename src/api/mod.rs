@@ -37,7 +37,7 @@ use crate::jobs::Requests;
 use crate::links::LinkBook;
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
-use crate::upkeep::StuckRequests;
+use crate::upkeep::{ScheduledRuns, StuckRequests};
 
 /// How download links are made.
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ pub struct ApiContext {
     pub links: LinkSettings,
     /// Requests that are stuck.
     pub stuck: StuckRequests,
+    /// Starts days of the schedule.
+    pub runs: ScheduledRuns,
     /// What administrators did.
     pub audit: AuditLog,
     /// What may leave.

@@ -8,6 +8,7 @@ mod export;
 mod key;
 mod output;
 mod retention;
+mod run;
 mod serve;
 mod stalled;
 mod verify;
@@ -50,6 +51,8 @@ enum Command {
     Migrate,
     /// Exports a time range from the shell and works it in this process.
     Export(export::ExportArgs),
+    /// Exports days of the schedule now, and works them in this process: what is missing, what failed, or all again.
+    Run(run::RunArgs),
     /// Applies the rules of what may leave, and shows what would change.
     #[command(subcommand)]
     Classification(classification::ClassificationCommand),
@@ -101,6 +104,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Serve(args) => serve::run(&source, &args).await,
         Command::Migrate => migrate(&source, cli.json).await,
         Command::Export(args) => export::run(&source, &args, cli.json).await,
+        Command::Run(args) => run::run(&source, &args, cli.json).await,
         Command::Classification(command) => classification::run(&source, &command, cli.json).await,
         Command::Key(command) => key::run(&source, &command, cli.json).await,
         Command::Stalled(command) => stalled::run(&source, &command, cli.json).await,

@@ -10,6 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::postgres::{PgConnection, PgPool};
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::failure::metadata_failure;
@@ -100,6 +101,30 @@ pub struct LatestRun {
     pub revision: i32,
     /// Whether it has ended.
     pub ended: bool,
+}
+
+/// How a day stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DayState {
+    /// It has no job.
+    Never,
+    /// This job of it has not ended.
+    Open(JobId),
+    /// The latest revision of every table is published.
+    Exported,
+    /// These tables' is not; none is named where nothing of the day was planned.
+    Failed(Vec<String>),
+}
+
+/// A run of a day that exists with its transaction's commit.
+#[derive(Debug)]
+pub struct StartedRun {
+    /// The transaction.
+    pub tx: Transaction<'static, Postgres>,
+    /// The job.
+    pub job: JobId,
+    /// Which revision of the day it is, from 1.
+    pub revision: i32,
 }
 
 /// Days in the metadata database.
@@ -206,20 +231,84 @@ impl Days {
         latest(&mut connection, date).await
     }
 
+    /// Whether the summary of this job's day is written.
+    ///
+    /// # Errors
+    /// `METADATA_UNAVAILABLE`.
+    pub async fn is_closed(&self, job: JobId) -> Result<bool, Failure> {
+        let closed: Option<bool> = sqlx::query_scalar(include_str!("sql/days/is_closed.sql"))
+            .bind(job.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(metadata_failure)?;
+        Ok(closed.unwrap_or(true))
+    }
+
+    /// How a day stands.
+    ///
+    /// # Errors
+    /// `METADATA_UNAVAILABLE`.
+    pub async fn state(&self, date: NaiveDate) -> Result<DayState, Failure> {
+        let found: Option<(Uuid, bool, bool, Vec<String>)> = sqlx::query_as(include_str!("sql/days/state.sql"))
+            .bind(date)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(metadata_failure)?;
+        Ok(match found {
+            None => DayState::Never,
+            Some((job, false, ..)) => DayState::Open(JobId(job)),
+            // A job that was never planned says of no table that it failed: all of them did, but for those that an
+            // earlier one has exported.
+            Some((_, _, unplanned, failed)) if unplanned || !failed.is_empty() => DayState::Failed(failed),
+            Some(_) => DayState::Exported,
+        })
+    }
+
     /// Exports a day now, for the first time or again.
     ///
     /// # Errors
-    /// `DAY_IN_PROGRESS` while an earlier job of the day has not ended; `METADATA_UNAVAILABLE`.
+    /// As [`Days::start`].
     pub async fn run(&self, run: &DayRun<'_>) -> Result<(JobId, i32), Failure> {
+        let started = self.start(run).await?;
+        started.tx.commit().await.map_err(metadata_failure)?;
+        Ok((started.job, started.revision))
+    }
+
+    /// The same, when the caller has added what belongs to it and commits.
+    ///
+    /// # Errors
+    /// `DAY_IN_PROGRESS` while an earlier job of the day has not ended; `RANGE_IN_FUTURE` before the day is over;
+    /// `TABLE_NOT_OFFERED` for a table that the schedule does not export; `METADATA_UNAVAILABLE`.
+    pub async fn start(&self, run: &DayRun<'_>) -> Result<StartedRun, Failure> {
         let mut tx = self.pool.begin().await.map_err(metadata_failure)?;
+        let not_over: bool = sqlx::query_scalar(include_str!("sql/days/not_over.sql"))
+            .bind(run.day.window.end)
+            .fetch_one(&mut *tx)
+            .await
+            .map_err(metadata_failure)?;
+        if not_over {
+            let (date, zone) = (run.day.date, &run.day.time_zone);
+            let why = format!("{date} is not over in {zone}; a day is exported when it has ended");
+            return Err(Failure::new(ErrorCode::RangeInFuture, why));
+        }
+        let not_scheduled: Option<String> = sqlx::query_scalar(include_str!("sql/days/not_scheduled.sql"))
+            .bind(run.tables.unwrap_or_default())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(metadata_failure)?;
+        if let Some(table) = not_scheduled {
+            let why = format!(
+                "the schedule does not export table '{table}'; name tables that are enabled and scheduled in export_tables"
+            );
+            return Err(Failure::new(ErrorCode::TableNotOffered, why));
+        }
         let revision = match latest(&mut tx, run.day.date).await? {
             Some(LatestRun { ended: false, .. }) => return Err(being_exported(run)),
             Some(latest) => latest.revision + 1,
             None => 1,
         };
         let job = start(&mut tx, run, revision).await?.ok_or_else(|| being_exported(run))?;
-        tx.commit().await.map_err(metadata_failure)?;
-        Ok((job, revision))
+        Ok(StartedRun { tx, job, revision })
     }
 }
 

@@ -237,14 +237,21 @@ impl Worker {
         }
     }
 
+    /// Closes one day whose job has ended: of the job that this worker is for, or of any. `false` when there is none.
+    ///
+    /// # Errors
+    /// The store's and the database's; the day stays open and is closed later.
+    pub async fn close_day(&self) -> Result<bool, Failure> {
+        let Pipeline { queue, rules, store, layout, .. } = &*self.pipeline;
+        close_day(queue, rules, store, layout).await
+    }
+
     /// Closes days whose job has ended, and shows restated tables in their folders.
     async fn close_for_ever(&self, stop: &CancellationToken) {
-        let Pipeline { queue, rules, store, layout, .. } = &*self.pipeline;
+        let Pipeline { queue, store, .. } = &*self.pipeline;
         let mut failing = false;
         while !stop.is_cancelled() {
-            let closed = async {
-                Ok::<_, Failure>(close_day(queue, rules, store, layout).await? | swap_day(queue, store).await?)
-            };
+            let closed = async { Ok::<_, Failure>(self.close_day().await? | swap_day(queue, store).await?) };
             match closed.await {
                 Ok(true) => failing = false,
                 Ok(false) => {

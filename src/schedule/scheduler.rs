@@ -50,6 +50,16 @@ impl Scheduler {
         Self { name: name.into(), calendar, catch_up, lag, days }
     }
 
+    /// The schedule's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The days that it has exported.
+    pub fn days(&self) -> &Days {
+        &self.days
+    }
+
     /// A day of the schedule's time zone.
     ///
     /// # Errors

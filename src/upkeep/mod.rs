@@ -3,6 +3,8 @@
 //! Whatever changes something is written to the audit in the same transaction.
 
 pub mod doctor;
+mod runs;
 mod stuck;
 
+pub use runs::{ScheduledRuns, Todo, Wish};
 pub use stuck::{Cleared, StuckRequests, unknown_request};

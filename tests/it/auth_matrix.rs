@@ -178,6 +178,7 @@ const WITHOUT_ID: &[(&str, &str)] = &[
     ("Mutation.setSourceClassification", ""),
     ("Mutation.setMetricClassification", ""),
     ("Mutation.enableTable", ""),
+    ("Mutation.runScheduledExport", ""),
 ];
 
 async fn raw(client: &Client, url: &str, key: &str, body: &Value) -> String {

@@ -90,7 +90,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("api", &["explain", "identity", "jobs", "links", "rules", "storage", "upkeep"]),
     ("verify", &["jobs", "pipeline", "storage"]),
-    ("upkeep", &["config", "identity", "jobs", "storage", "warehouse"]),
+    ("upkeep", &["config", "identity", "jobs", "schedule", "storage", "warehouse"]),
     ("identity", &["jobs"]),
     ("jobs", &[]),
     ("links", &["identity", "jobs"]),

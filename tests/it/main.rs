@@ -78,6 +78,7 @@ mod retention;
 mod rules_sql;
 mod sample_warehouse;
 mod schedule;
+mod schedule_cli;
 mod schedule_day;
 mod snapshots;
 mod stall;

@@ -120,6 +120,7 @@ async fn the_real_clock_decides_what_it_shows() {
 #[tokio::test]
 async fn a_day_is_run_again_when_it_has_ended() {
     let pool = metadata::database("schedule_run").await;
+    metadata::offer_tables(&pool).await;
     let days = Days::new(pool.clone());
     let day =
         scheduler(&pool, "0 0 2 * * *", "Europe/Berlin", CatchUp::All).day("2026-03-29".parse().unwrap()).unwrap();

@@ -37,7 +37,7 @@ use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::links::Visitor;
 use crate::rules::RuleStore;
-use crate::upkeep::StuckRequests;
+use crate::upkeep::{ScheduledRuns, StuckRequests};
 
 type ExporterSchema = Schema<Query, Mutation, Subscription>;
 
@@ -80,6 +80,7 @@ impl Endpoint {
             .data::<RuleStore>(context.rules.clone())
             .data::<Explainer>(context.explainer.clone())
             .data::<StuckRequests>(context.stuck.clone())
+            .data::<ScheduledRuns>(context.runs.clone())
             .data(Hub::new(context.requests.clone()))
             .data(Links {
                 book: context.link_book.clone(),

@@ -40,6 +40,7 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Mutation", "setSourceClassification", Role::Admin),
     ("Mutation", "setMetricClassification", Role::Admin),
     ("Mutation", "enableTable", Role::Admin),
+    ("Mutation", "runScheduledExport", Role::Admin),
     ("Subscription", "requestProgress", Role::Requester),
 ];
 
@@ -53,6 +54,8 @@ const OF_ALL_TENANTS: &[(&str, &str)] = &[
     ("Mutation", "setSourceClassification"),
     ("Mutation", "setMetricClassification"),
     ("Mutation", "enableTable"),
+    // Every tenant's rows are in a day's files.
+    ("Mutation", "runScheduledExport"),
 ];
 
 const ROOTS: [&str; 3] = ["Query", "Mutation", "Subscription"];

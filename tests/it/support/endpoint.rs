@@ -13,13 +13,15 @@ use data_exporter::api::{
 };
 use data_exporter::explain::Explainer;
 use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};
+use data_exporter::jobs::days::Days;
 use data_exporter::jobs::{Requests, Tenant};
 use data_exporter::links::LinkBook;
 use data_exporter::rules::RuleStore;
+use data_exporter::schedule::{Calendar, CatchUp, Scheduler};
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
-use data_exporter::upkeep::StuckRequests;
+use data_exporter::upkeep::{ScheduledRuns, StuckRequests};
 use data_exporter::warehouse::Warehouse;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};
@@ -173,6 +175,13 @@ impl Endpoint {
                 retention: Duration::from_secs(36_500 * 86_400),
             },
             link_book: LinkBook::new(pool.clone()),
+            runs: ScheduledRuns::new(Scheduler::new(
+                "daily",
+                Calendar::new("0 0 2 * * *", "UTC").unwrap(),
+                CatchUp::All,
+                Duration::ZERO,
+                Days::new(pool.clone()),
+            )),
             stuck: StuckRequests::new(pool.clone(), Duration::from_secs(300)),
             audit: AuditLog::new(pool.clone()),
             rules: RuleStore::new(pool.clone()),

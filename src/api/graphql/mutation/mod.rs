@@ -13,7 +13,7 @@ use super::types::{
 };
 use crate::jobs::{FileChoice, JobId, NewRequest, Requests};
 use crate::rules::RuleEdit;
-use crate::upkeep::{self, StuckRequests};
+use crate::upkeep::{self, ScheduledRuns, StuckRequests};
 
 /// The root of mutations.
 pub(super) struct Mutation;
@@ -189,5 +189,20 @@ impl Mutation {
     ) -> Result<ChangedRule> {
         let table = rules::table_named(&table)?;
         rules::edit(context, RuleEdit::Table { table, enabled }, None).await
+    }
+
+    /// Exports a day of the schedule now, for the first time or again, and returns its id, for `requestStatus`; for
+    /// administrators of the tenant `default`. What is exported again supersedes what was. Refused with
+    /// `DAY_IN_PROGRESS` while an earlier job of the day goes on, and with `RANGE_IN_FUTURE` before the day is over.
+    async fn run_scheduled_export(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The day, in the schedule's time zone.")] date: Date,
+        #[graphql(desc = "Tables by name; left out: all that the schedule exports.")] tables: Option<Vec<String>>,
+    ) -> Result<String> {
+        let by = rules::actor(context)?;
+        let runs = context.data::<ScheduledRuns>()?;
+        let job = runs.run(date.0, tables.as_deref(), &by).await.map_err(errors::of)?;
+        Ok(job.to_string())
     }
 }

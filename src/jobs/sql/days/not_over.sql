@@ -1,0 +1,2 @@
+-- Whether this moment has not come yet.
+SELECT clock_timestamp() < $1
