@@ -17,7 +17,7 @@ use serde::Serialize;
 
 pub use self::check::{Check, Problem};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{Tenant, Window};
+use crate::jobs::{Compression, ExportFormat, FileChoice, Tenant, Window};
 use crate::rules::{ColumnDrift, Observed, RuleStore, Rules, RulesError, TableDrift, refusal};
 use crate::warehouse::{TableShape, TimeSlice, Warehouse};
 
@@ -126,6 +126,15 @@ pub struct Refused {
     pub message: String,
 }
 
+/// The form of a table's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ExplainedFiles {
+    /// The format.
+    pub format: ExportFormat,
+    /// The compression.
+    pub compression: Compression,
+}
+
 /// What the rules do to one table.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -152,6 +161,8 @@ pub struct Explanation {
     pub counts: Option<Counts>,
     /// Where warehouse and rules have come apart.
     pub drift: Vec<ColumnDrift>,
+    /// What its files are where a request does not say it.
+    pub files: ExplainedFiles,
     /// What should be looked at.
     pub warnings: Vec<String>,
 }
@@ -209,7 +220,9 @@ impl Explainer {
         let drift = TableDrift::of(&rules.set, table, &catalog, &observed);
         let compiled = Compiled::of(&rules, &row, &catalog, &question.tenant, self.pseudonyms, &drift)?;
         let window = row.time_column.as_ref().map(|_| question.window.unwrap_or_else(|| last_day(&rules)));
-        let mut explanation = compiled.explain(question, &rules, &catalog, window);
+        let form = FileChoice::default().form(FileChoice::of(&row))?;
+        let files = ExplainedFiles { format: form.format, compression: form.compression };
+        let mut explanation = compiled.explain(question, &rules, &catalog, window, files);
         explanation.drift = drift.columns().to_vec();
         if question.counted {
             self.count(question, &row, &compiled, &mut explanation).await?;
@@ -339,6 +352,7 @@ impl Compiled {
         rules: &Rules,
         catalog: &[CatalogColumn],
         window: Option<Window>,
+        files: ExplainedFiles,
     ) -> Explanation {
         let columns = self.decisions.iter().map(|decision| {
             let leaving = self.policy.iter().flat_map(|policy| &policy.columns).find(|it| it.name == decision.column);
@@ -377,6 +391,7 @@ impl Compiled {
             row_rules: row_rules.collect(),
             counts: None,
             drift: Vec::new(),
+            files,
             warnings: self.policy.as_ref().map(|policy| policy.warnings.clone()).unwrap_or_default(),
         }
     }

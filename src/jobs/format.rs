@@ -1,5 +1,6 @@
 //! In which form files are asked for, and in which they are written.
 
+use classification::rules::{ExportTable, FileCompression, FileFormat};
 use serde::{Deserialize, Serialize};
 
 use super::model::stored_enum;
@@ -35,12 +36,22 @@ stored_enum! {
     }
 }
 
-/// What a request says of its files. What it leaves open, each table decides.
+impl ExportFormat {
+    /// The compression of its files when nothing is said.
+    pub fn usual_compression(self) -> Compression {
+        match self {
+            Self::Parquet => Compression::Zstd,
+            Self::Csv | Self::Jsonl => Compression::None,
+        }
+    }
+}
+
+/// What a request, or a table's own row, says of files. What a request leaves open, each table decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FileChoice {
     /// The format.
     pub format: Option<ExportFormat>,
-    /// The compression; said only together with a format.
+    /// The compression; a request says it only together with a format.
     pub compression: Option<Compression>,
 }
 
@@ -63,20 +74,38 @@ fn guarded() -> bool {
 }
 
 impl FileChoice {
-    /// The form of a table's files, `own` being the table's own format.
+    /// What a table's row says.
+    pub fn of(row: &ExportTable) -> Self {
+        let format = row.format.map(|format| match format {
+            FileFormat::Parquet => ExportFormat::Parquet,
+            FileFormat::Csv => ExportFormat::Csv,
+            FileFormat::Jsonl => ExportFormat::Jsonl,
+        });
+        let compression = row.compression.map(|compression| match compression {
+            FileCompression::Zstd => Compression::Zstd,
+            FileCompression::Snappy => Compression::Snappy,
+            FileCompression::Gzip => Compression::Gzip,
+            FileCompression::None => Compression::None,
+        });
+        Self { format, compression }
+    }
+
+    /// The form of a table's files as this request wants them, `own` being what the table's row says. A table's
+    /// compression counts where its files have its own format.
     ///
     /// # Errors
     /// `BAD_REQUEST` for a compression without a format, or one that the format does not have.
-    pub fn form(self, own: Option<ExportFormat>) -> Result<FileForm, Failure> {
+    pub fn form(self, own: Self) -> Result<FileForm, Failure> {
         if self.format.is_none() && self.compression.is_some() {
             return Err(Failure::new(
                 ErrorCode::BadRequest,
                 "a compression was given without a format; give both, or neither to have each table's own",
             ));
         }
-        let format = self.format.or(own).unwrap_or(ExportFormat::Parquet);
-        let usual = if format == ExportFormat::Parquet { Compression::Zstd } else { Compression::None };
-        let compression = self.compression.unwrap_or(usual);
+        let own_format = own.format.unwrap_or(ExportFormat::Parquet);
+        let format = self.format.unwrap_or(own_format);
+        let own_compression = own.compression.filter(|_| format == own_format);
+        let compression = self.compression.or(own_compression).unwrap_or(format.usual_compression());
         if compression == Compression::Snappy && format != ExportFormat::Parquet {
             return Err(Failure::new(
                 ErrorCode::BadRequest,
@@ -125,21 +154,37 @@ mod tests {
     fn what_is_left_open_the_table_decides() {
         use Compression as C;
         use ExportFormat as F;
-        for (format, compression, own, expected) in [
-            (None, None, None, Some("parquet zstd parquet")),
-            (None, None, Some(F::Csv), Some("csv none csv")),
-            (Some(F::Parquet), None, Some(F::Csv), Some("parquet zstd parquet")),
-            (Some(F::Parquet), Some(C::Snappy), None, Some("parquet snappy parquet")),
-            (Some(F::Jsonl), Some(C::Zstd), None, Some("jsonl zstd jsonl.zst")),
-            (Some(F::Csv), Some(C::Gzip), None, Some("csv gzip csv.gz")),
-            (Some(F::Csv), Some(C::Snappy), None, None),
-            (None, Some(C::Gzip), None, None),
+        let nothing = (None, None);
+        for (asked, own, expected) in [
+            (nothing, nothing, Some("parquet zstd parquet")),
+            (nothing, (Some(F::Csv), None), Some("csv none csv")),
+            ((Some(F::Parquet), None), (Some(F::Csv), None), Some("parquet zstd parquet")),
+            ((Some(F::Parquet), Some(C::Snappy)), nothing, Some("parquet snappy parquet")),
+            ((Some(F::Jsonl), Some(C::Zstd)), nothing, Some("jsonl zstd jsonl.zst")),
+            ((Some(F::Csv), Some(C::Gzip)), nothing, Some("csv gzip csv.gz")),
+            ((Some(F::Csv), Some(C::Snappy)), nothing, None),
+            ((None, Some(C::Gzip)), nothing, None),
+            // The table's compression is that of its own format's files, and Parquet is the format of a table without one.
+            (nothing, (None, Some(C::Snappy)), Some("parquet snappy parquet")),
+            (nothing, (None, Some(C::None)), Some("parquet none parquet")),
+            (nothing, (Some(F::Csv), Some(C::Gzip)), Some("csv gzip csv.gz")),
+            (nothing, (Some(F::Jsonl), Some(C::Zstd)), Some("jsonl zstd jsonl.zst")),
+            ((Some(F::Csv), None), (Some(F::Csv), Some(C::Gzip)), Some("csv gzip csv.gz")),
+            ((Some(F::Parquet), None), (None, Some(C::Gzip)), Some("parquet gzip parquet")),
+            ((Some(F::Jsonl), None), (Some(F::Csv), Some(C::Gzip)), Some("jsonl none jsonl")),
+            ((Some(F::Csv), None), (Some(F::Parquet), Some(C::Snappy)), Some("csv none csv")),
+            // What a request says counts.
+            ((Some(F::Csv), Some(C::None)), (Some(F::Csv), Some(C::Gzip)), Some("csv none csv")),
+            ((Some(F::Parquet), Some(C::Gzip)), (None, Some(C::Snappy)), Some("parquet gzip parquet")),
+            ((None, Some(C::Gzip)), (Some(F::Csv), Some(C::Gzip)), None),
+            (nothing, (Some(F::Csv), Some(C::Snappy)), None),
         ] {
-            let form = FileChoice { format, compression }.form(own);
-            let found = form
+            let choice = |(format, compression)| FileChoice { format, compression };
+            let found = choice(asked)
+                .form(choice(own))
                 .ok()
                 .map(|form| format!("{} {} {}", form.format.as_str(), form.compression.as_str(), form.extension()));
-            assert_eq!(found.as_deref(), expected, "{format:?} {compression:?} {own:?}");
+            assert_eq!(found.as_deref(), expected, "{asked:?} {own:?}");
         }
     }
 }

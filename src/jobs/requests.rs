@@ -73,6 +73,9 @@ pub struct ExportableTable {
     pub time_column: Option<String>,
     /// Its own format, where a request names none; `None` for one that this version cannot write.
     pub format: Option<ExportFormat>,
+    /// The compression of files of that format, where a request names none; `None` for one that this version cannot
+    /// write.
+    pub compression: Option<Compression>,
 }
 
 /// Submits requests and reads jobs.
@@ -128,7 +131,7 @@ impl Requests {
                 "idempotencyKey must have 1 to 255 characters, none of them NUL",
             ));
         }
-        request.files.form(None)?;
+        request.files.form(FileChoice::default())?;
         let body = Body {
             start: request.start,
             end: request.end,
@@ -178,6 +181,7 @@ impl Requests {
             scheduled: bool,
             time_column: Option<String>,
             format: Option<String>,
+            compression: Option<String>,
         }
         let rows: Vec<Row> = sqlx::query_as(include_str!("sql/export_tables.sql"))
             .bind(tenant.as_str())
@@ -188,8 +192,12 @@ impl Requests {
         // A name that is none cannot be exported either; the worker says so where it matters.
         let tables = rows.into_iter().filter_map(|row| {
             let format = row.format.as_deref().map_or(Some(ExportFormat::Parquet), ExportFormat::parse);
-            let Row { on_demand, scheduled, time_column, .. } = row;
-            Some(ExportableTable { name: row.table_name.parse().ok()?, on_demand, scheduled, time_column, format })
+            let compression = match row.compression.as_deref() {
+                Some(word) => Compression::parse(word),
+                None => format.map(ExportFormat::usual_compression),
+            };
+            let (name, Row { on_demand, scheduled, time_column, .. }) = (row.table_name.parse().ok()?, row);
+            Some(ExportableTable { name, on_demand, scheduled, time_column, format, compression })
         });
         Ok(tables.collect())
     }

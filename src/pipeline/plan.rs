@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use classification::rules::{ExportTable, FileFormat as RuleFormat, TypeProfile};
+use classification::rules::{ExportTable, TypeProfile};
 use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,7 +14,7 @@ use super::protect::guards;
 use super::slices::slices;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::days::DayRevision;
-use crate::jobs::{ExportFormat, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
+use crate::jobs::{FileChoice, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::{Observed, Rules, TableDrift, refusal};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
 
@@ -142,7 +142,7 @@ async fn plan_table(
     let options = column_options(pipeline, shape).await?;
     let type_profile = row.type_profile.unwrap_or(TypeProfile::Portable);
     let manifest_types = manifest_types(&policy, shape, type_profile, &options)?;
-    let form = FileForm { formula_guard: pipeline.settings.formula_guard, ..task.files.form(row.format.map(format))? };
+    let form = FileForm { formula_guard: pipeline.settings.formula_guard, ..task.files.form(FileChoice::of(row))? };
 
     // The schedule exports a table without a time column whole.
     let slice = row.time_column.as_ref().map(|time_column| TimeSlice {
@@ -228,14 +228,6 @@ fn manifest_types(
             })
         })
         .collect()
-}
-
-fn format(format: RuleFormat) -> ExportFormat {
-    match format {
-        RuleFormat::Parquet => ExportFormat::Parquet,
-        RuleFormat::Csv => ExportFormat::Csv,
-        RuleFormat::Jsonl => ExportFormat::Jsonl,
-    }
 }
 
 fn stored<T: Serialize>(value: &T) -> Value {

@@ -167,16 +167,28 @@ async fn fifty_submissions_at_once_with_one_key_are_one_job() {
 #[tokio::test]
 async fn export_tables_lists_what_is_enabled() {
     let endpoint = Endpoint::start("api_export_tables").await;
-    sqlx::query("UPDATE export_tables SET format = 'csv' WHERE table_name = 'cctv'")
-        .execute(&endpoint.pool)
-        .await
-        .unwrap();
-    let data = endpoint.data("{ exportTables { name onDemand scheduled timeColumn format } }", json!({})).await;
+    sqlx::raw_sql(
+        "UPDATE export_tables SET format = 'csv' WHERE table_name = 'cctv';
+         UPDATE export_tables SET compression = 'snappy' WHERE table_name = 'lookup';
+         UPDATE export_tables SET format = 'jsonl', compression = 'gzip' WHERE table_name = 'nightly'",
+    )
+    .execute(&endpoint.pool)
+    .await
+    .unwrap();
+    let data = endpoint.data("{ exportTables { name onDemand scheduled timeColumn } }", json!({})).await;
     let expected = json!([
-        {"name": "cctv", "onDemand": true, "scheduled": true, "timeColumn": "seen_at", "format": "CSV"},
-        {"name": "lookup", "onDemand": true, "scheduled": true, "timeColumn": null, "format": "PARQUET"},
-        {"name": "nightly", "onDemand": false, "scheduled": true, "timeColumn": "seen_at", "format": "PARQUET"},
-        {"name": "way", "onDemand": true, "scheduled": true, "timeColumn": "seen_at", "format": "PARQUET"},
+        {"name": "cctv", "onDemand": true, "scheduled": true, "timeColumn": "seen_at"},
+        {"name": "lookup", "onDemand": true, "scheduled": true, "timeColumn": null},
+        {"name": "nightly", "onDemand": false, "scheduled": true, "timeColumn": "seen_at"},
+        {"name": "way", "onDemand": true, "scheduled": true, "timeColumn": "seen_at"},
+    ]);
+    assert_eq!(data["exportTables"], expected);
+    let data = endpoint.data("{ exportTables { name format compression } }", json!({})).await;
+    let expected = json!([
+        {"name": "cctv", "format": "CSV", "compression": "NONE"},
+        {"name": "lookup", "format": "PARQUET", "compression": "SNAPPY"},
+        {"name": "nightly", "format": "JSONL", "compression": "GZIP"},
+        {"name": "way", "format": "PARQUET", "compression": "ZSTD"},
     ]);
     assert_eq!(data["exportTables"], expected);
 }

@@ -1,6 +1,6 @@
 //! `explain`: what it says of each column and rule, and that its counts are those of the warehouse.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::AssertSqlSafe;
 
 use crate::support::platform::{Platform, sql_day};
@@ -81,8 +81,14 @@ async fn every_column_has_its_reason_and_every_count_is_the_warehouses() {
         (reference["counts"]["inWindow"].as_i64(), &reference["counts"]["timeless"]),
         (Some(rows(&platform, "road_class_reference", "true").await), &Value::Null)
     );
+    assert_eq!(reference["files"], json!({"format": "parquet", "compression": "zstd"}));
+    sqlx::query("UPDATE export_tables SET format = 'csv', compression = 'gzip' WHERE table_name = 'driver_registry'")
+        .execute(&platform.metadata)
+        .await
+        .unwrap();
     let disabled = explain(&platform, &["driver_registry", "--from", "2026-03-02"]).await;
     assert_eq!(disabled["refused"]["code"], "TABLE_NOT_OFFERED");
+    assert_eq!(disabled["files"], json!({"format": "csv", "compression": "gzip"}));
     assert_eq!(disabled["counts"]["exported"].as_i64(), Some(0));
     let left = |column: &Value| column["fate"] == "LEFT_OUT";
     assert!(disabled["columns"].as_array().unwrap().iter().all(left), "{disabled}");

@@ -223,6 +223,76 @@ async fn exports_in_every_form_hold_what_the_parquet_export_of_the_day_holds() {
     worker.stop().await;
 }
 
+/// How the pages of a Parquet file are compressed, the same for all of them.
+fn codec(path: &Path) -> String {
+    let file = std::fs::File::open(path).unwrap();
+    let reader = parquet::file::reader::SerializedFileReader::new(file).unwrap();
+    let metadata = parquet::file::reader::FileReader::metadata(&reader).clone();
+    let columns = metadata.row_groups().iter().flat_map(|group| group.columns());
+    let mut codecs: Vec<String> = columns
+        .map(|column| format!("{:?}", column.compression()).to_lowercase())
+        .map(|codec| codec.split('(').next().unwrap().to_owned())
+        .collect();
+    codecs.dedup();
+    assert_eq!(codecs.len(), 1, "{codecs:?}");
+    codecs.remove(0).replace("uncompressed", "none")
+}
+
+/// How the bytes of a file of lines begin tells how it is compressed.
+fn packed(path: &Path) -> &'static str {
+    match std::fs::read(path).unwrap().as_slice() {
+        [0x1f, 0x8b, ..] => "gzip",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+        _ => "none",
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tables_files_are_compressed_as_its_row_says() {
+    let platform = Platform::sample("formats_own", 2_000).await;
+    let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let nothing = FileChoice::default();
+    let csv = FileChoice { format: Some(ExportFormat::Csv), compression: None };
+    let plain = FileChoice { format: Some(ExportFormat::Csv), compression: Some(Compression::None) };
+    for (place, (own, asked, form)) in [
+        ((None, None), nothing, ("parquet", "zstd")),
+        ((None, Some("snappy")), nothing, ("parquet", "snappy")),
+        ((Some("parquet"), Some("gzip")), nothing, ("parquet", "gzip")),
+        ((Some("parquet"), Some("none")), nothing, ("parquet", "none")),
+        ((None, Some("zstd")), nothing, ("parquet", "zstd")),
+        ((Some("csv"), Some("none")), nothing, ("csv", "none")),
+        ((Some("csv"), Some("gzip")), nothing, ("csv", "gzip")),
+        ((Some("csv"), Some("zstd")), nothing, ("csv", "zstd")),
+        ((Some("jsonl"), Some("none")), nothing, ("jsonl", "none")),
+        ((Some("jsonl"), Some("gzip")), nothing, ("jsonl", "gzip")),
+        ((Some("jsonl"), Some("zstd")), nothing, ("jsonl", "zstd")),
+        // The request's format is the table's own; it is another; it says the compression too.
+        ((Some("csv"), Some("gzip")), csv, ("csv", "gzip")),
+        ((Some("jsonl"), Some("gzip")), csv, ("csv", "none")),
+        ((Some("csv"), Some("zstd")), plain, ("csv", "none")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        sqlx::query("UPDATE export_tables SET format = $1, compression = $2")
+            .bind(own.0)
+            .bind(own.1)
+            .execute(&platform.metadata)
+            .await
+            .unwrap();
+        let view = worker.finished(worker.request_in(&["vms"], asked).await).await;
+        assert_eq!((view.state, view.files), (JobState::Completed, asked), "{own:?}: {:?}", view.error);
+        let to = folder.path().join(place.to_string());
+        std::fs::create_dir(&to).unwrap();
+        let (file, manifest) = fetch(&platform, &key(&view, "vms"), &to).await;
+        assert_eq!(manifest["export"]["files"], json!({"format": form.0, "compression": form.1}), "{own:?}");
+        let found = if form.0 == "parquet" { codec(&file) } else { packed(&file).to_owned() };
+        assert_eq!(found, form.1, "{own:?} asked for {asked:?}");
+    }
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_are_asked_for_over_graphql_and_on_the_command_line() {
     let platform = Platform::sample("formats_asked", 2_000).await;

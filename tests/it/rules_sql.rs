@@ -2,7 +2,7 @@
 
 use classification::RuleSet;
 use classification::actions::Action;
-use classification::rules::{ActionKind, RuleTable};
+use classification::rules::{ActionKind, FileCompression, FileFormat, RuleTable};
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::rules::{RulesError, shipped};
 use serde_json::{Value, json};
@@ -45,6 +45,17 @@ async fn what_files_may_not_say_sql_may_not_say() {
         (restrictions, "('way', 'column', 'id', 'drop', '{}', NULL, 'infinity')", "expires_at_a_day"),
         ("pii_rules (rules) VALUES", "('')", "pii_rules"),
         ("pii_rules (rules) VALUES", "('# a'), ('# b')", "duplicate key"),
+        ("export_tables (table_name, compression) VALUES", "('way', 'lz4')", "compression"),
+        (
+            "export_tables (table_name, format, compression) VALUES",
+            "('way', 'csv', 'snappy')",
+            "compression_of_the_format",
+        ),
+        (
+            "export_tables (table_name, format, compression) VALUES",
+            "('way', 'jsonl', 'snappy')",
+            "compression_of_the_format",
+        ),
         (
             "export_tables (table_name) VALUES",
             "('way'); INSERT INTO long_table_data_classifications VALUES ('way', 'flow', 'nr')",
@@ -129,6 +140,31 @@ async fn params_are_judged_alike_by_sql_and_by_files() {
         }
     }
     assert!(taken >= 14 && refused > 200, "{taken} taken, {refused} refused");
+}
+
+/// A table's compression is shown as a difference, written, and read again; so is its absence.
+#[tokio::test]
+async fn the_compression_of_a_tables_files_is_a_rule_like_the_others() {
+    let platform = Platform::empty("rules_sql_compression").await;
+    let (store, shipped) = (platform.rules(), shipped().unwrap());
+    store.apply(&shipped, "ada").await.unwrap();
+    for (format, compression) in [
+        (None, Some(FileCompression::Snappy)),
+        (Some(FileFormat::Csv), Some(FileCompression::Gzip)),
+        (Some(FileFormat::Jsonl), Some(FileCompression::Zstd)),
+        (Some(FileFormat::Jsonl), None),
+    ] {
+        let mut rows = shipped.rows();
+        let first = &mut rows.export_tables[0];
+        (first.format, first.compression) = (format, compression);
+        let rules = RuleSet::from_rows(rows).unwrap();
+        let changes = store.apply(&rules, "ada").await.unwrap();
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        let after = changes[0].after.as_ref().unwrap();
+        assert_eq!(after["compression"], json!(compression.map(FileCompression::as_str)));
+        assert_eq!(store.diff(&rules).await.unwrap(), []);
+        assert_eq!(store.load().await.unwrap().set, rules);
+    }
 }
 
 #[tokio::test]

@@ -267,7 +267,7 @@ async fn rules_fit(connection: &mut PgConnection) {
     let tables = shipped(
         "export_tables",
         "table_name,enabled,on_demand,scheduled,time_column,time_unit,time_zone,source_column,metric_column,\
-         value_column,tenant_column,denied_cell,strict,format,type_profile",
+         value_column,tenant_column,denied_cell,strict,format,type_profile,compression",
     );
     let columns = shipped(
         "data_column_classification",

@@ -6,7 +6,7 @@ use chrono::Datelike;
 
 use super::error::{Place, RuleError, RuleErrors};
 use super::pii::PiiText;
-use super::rows::{ColumnRule, ExportTable, MetricRule, Restriction, RestrictionKind, SourceRule};
+use super::rows::{ColumnRule, ExportTable, FileFormat, MetricRule, Restriction, RestrictionKind, SourceRule};
 use super::table::RuleTable;
 use super::{Rows, RuleSet};
 use crate::actions::Action;
@@ -180,6 +180,10 @@ impl Row for ExportTable {
         let zone = self.time_zone.as_bytes();
         if zone.is_empty() || !zone.iter().all(|b| b.is_ascii_alphanumeric() || b"_+-/".contains(b)) {
             problems.push("time_zone is not the name of a zone: write one such as UTC or Europe/Berlin".to_owned());
+        }
+        let format = self.format.unwrap_or(FileFormat::Parquet);
+        if let Some(compression) = self.compression.filter(|compression| !compression.fits(format)) {
+            problems.push(format!("{format} files are not compressed with {compression}: write gzip, zstd or none"));
         }
         problems
     }

@@ -131,7 +131,7 @@ fn header_problems(record: &csv::StringRecord, table: RuleTable, problems: &mut 
         }
     }
     for column in table.columns() {
-        if !record.iter().any(|name| name == *column) {
+        if !table.came_later(column) && !record.iter().any(|name| name == *column) {
             problems.push(format!("column '{column}' is missing; the columns are {}", table.columns().join(",")));
         }
     }
@@ -263,6 +263,7 @@ fn export_table(cells: &mut Cells<'_>) -> Option<ExportTable> {
     let strict = cells.boolean("strict", false);
     let format = cells.word_or_none("format");
     let type_profile = cells.word_or_none("type_profile");
+    let compression = cells.word_or_none("compression");
     Some(ExportTable {
         table_name: table_name?,
         enabled: enabled?,
@@ -279,6 +280,7 @@ fn export_table(cells: &mut Cells<'_>) -> Option<ExportTable> {
         strict: strict?,
         format: format?,
         type_profile: type_profile?,
+        compression: compression?,
     })
 }
 
@@ -393,6 +395,7 @@ fn export_table_cells(row: ExportTable) -> Vec<String> {
         row.strict.to_string(),
         row.format.map(|format| format.to_string()).unwrap_or_default(),
         row.type_profile.map(|profile| profile.to_string()).unwrap_or_default(),
+        row.compression.map(|compression| compression.to_string()).unwrap_or_default(),
     ]
 }
 

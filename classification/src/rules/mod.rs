@@ -20,8 +20,8 @@ pub use diff::Change;
 pub use error::{Place, RuleError, RuleErrors};
 pub use files::RuleFile;
 pub use rows::{
-    ActionKind, ColumnRule, DeniedCell, Exemption, ExportTable, FileFormat, MetricRule, Restriction, RestrictionKind,
-    SourceRule, TimeUnit, TypeProfile,
+    ActionKind, ColumnRule, DeniedCell, Exemption, ExportTable, FileCompression, FileFormat, MetricRule, Restriction,
+    RestrictionKind, SourceRule, TimeUnit, TypeProfile,
 };
 pub use table::RuleTable;
 

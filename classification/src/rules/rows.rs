@@ -82,6 +82,27 @@ words! {
 }
 
 words! {
+    /// How a table's files are compressed.
+    FileCompression, "a compression" {
+        /// zstd.
+        Zstd = "zstd",
+        /// snappy, which Parquet alone has.
+        Snappy = "snappy",
+        /// gzip.
+        Gzip = "gzip",
+        /// None.
+        None = "none",
+    }
+}
+
+impl FileCompression {
+    /// Whether files of this format can have it.
+    pub fn fits(self, format: FileFormat) -> bool {
+        self != Self::Snappy || format == FileFormat::Parquet
+    }
+}
+
+words! {
     /// How types are written that not every reader has.
     TypeProfile, "a type profile" {
         /// As types that every reader has.
@@ -170,6 +191,9 @@ pub struct ExportTable {
     /// The type profile of its files; `None`: the service's default.
     #[serde(default)]
     pub type_profile: Option<TypeProfile>,
+    /// How its files are compressed, where they have its own format; `None`: as the format usually is.
+    #[serde(default)]
+    pub compression: Option<FileCompression>,
 }
 
 impl ExportTable {
@@ -191,6 +215,7 @@ impl ExportTable {
             strict: false,
             format: None,
             type_profile: None,
+            compression: None,
         }
     }
 }

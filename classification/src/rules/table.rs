@@ -83,6 +83,7 @@ impl RuleTable {
                 "strict",
                 "format",
                 "type_profile",
+                "compression",
             ],
             Self::DataColumnClassification => &[
                 "table_name",
@@ -99,6 +100,13 @@ impl RuleTable {
             }
             Self::PiiRules => &[Self::PII_COLUMN],
         }
+    }
+}
+
+impl RuleTable {
+    /// Whether a file may lack this column, because it was written before there was one: all its cells are empty then.
+    pub(super) fn came_later(self, column: &str) -> bool {
+        self == Self::ExportTables && column == "compression"
     }
 }
 

@@ -39,7 +39,7 @@ fn messages(errors: &RuleErrors) -> Vec<String> {
 fn empty_cells_are_defaults() {
     use RuleTable::{ActualDataClassifications, ColumnRestrictions, DataColumnClassification, ExportTables};
     let rules = parse(&[
-        (ExportTables, "way,,,,,,,,,,,,,,"),
+        (ExportTables, "way,,,,,,,,,,,,,,,"),
         (DataColumnClassification, "way,id,,,,"),
         (ActualDataClassifications, "HERE,"),
         (ColumnRestrictions, "way,,id,,,,,"),
@@ -60,13 +60,14 @@ fn every_error_of_every_file_is_reported_with_its_line() {
         LongTableDataClassifications,
     };
     let errors = parse(&[
-        (ExportTables, "way,yes,true,false,at,timestamp,UTC,,,,,drop_row,false,,"),
-        (ExportTables, "way,,,,,weeks,,,,,,keep,,xlsx,compact"),
-        (ExportTables, ".,,,,,,,,,,,,,,"),
-        (ExportTables, "sensor,,,,,,,,metric,,,,,,"),
-        (ExportTables, "long,,,,,,,,,v,,,,,"),
-        (ExportTables, "same,,,,,,,m,m,m,,,,,"),
-        (ExportTables, "zone,,,,,,Mars Time,,,,,,,,"),
+        (ExportTables, "way,yes,true,false,at,timestamp,UTC,,,,,drop_row,false,,,"),
+        (ExportTables, "way,,,,,weeks,,,,,,keep,,xlsx,compact,brotli"),
+        (ExportTables, ".,,,,,,,,,,,,,,,"),
+        (ExportTables, "sensor,,,,,,,,metric,,,,,,,"),
+        (ExportTables, "long,,,,,,,,,v,,,,,,"),
+        (ExportTables, "same,,,,,,,m,m,m,,,,,,"),
+        (ExportTables, "zone,,,,,,Mars Time,,,,,,,,,"),
+        (ExportTables, "light,,,,,,,,,,,,,csv,,snappy"),
         (DataColumnClassification, "way,id,public,,,"),
         (DataColumnClassification, "way,,nr,,,"),
         (DataColumnClassification, "way,name,nr,somebody,,2027-01-01"),
@@ -112,6 +113,7 @@ fn every_error_of_every_file_is_reported_with_its_line() {
             ("data_column_classification.csv:7", "way kind was given before, at data_column_classification.csv:6"),
             ("data_column_classification.csv:8", "2 cells where the header has 6"),
             ("export_tables.csv:2", "enabled: 'yes' is not a truth value"),
+            ("export_tables.csv:3", "compression: 'brotli' is not a compression: write zstd, snappy, gzip, none"),
             ("export_tables.csv:3", "denied_cell: 'keep' is not a way to deny a cell"),
             ("export_tables.csv:3", "format: 'xlsx' is not a file format"),
             ("export_tables.csv:3", "time_unit: 'weeks' is not a time unit"),
@@ -123,6 +125,7 @@ fn every_error_of_every_file_is_reported_with_its_line() {
             ("export_tables.csv:7", "'m' is both source_column and metric_column"),
             ("export_tables.csv:7", "'m' is both source_column and value_column"),
             ("export_tables.csv:8", "time_zone is not the name of a zone"),
+            ("export_tables.csv:9", "csv files are not compressed with snappy: write gzip, zstd or none"),
             ("long_table_data_classifications.csv:2", "table 'zone' has no metric_column"),
         ],
     );
@@ -193,6 +196,30 @@ fn headers_and_files() {
     assert_eq!(with_mark.pii_text(), "[entities.PHONE]\r\nthreshold = 60\r\n");
     let twice: Vec<RuleFile<'_>> = good.iter().chain(&good[..1]).map(|(name, text)| RuleFile { name, text }).collect();
     assert_eq!(messages(&RuleSet::parse(&twice).unwrap_err()), ["export_tables.csv: given more than once"]);
+}
+
+/// Files from before there was the column are read as if its cells were empty.
+#[test]
+fn a_file_without_the_column_for_the_compression_is_read() {
+    let whole = header(RuleTable::ExportTables);
+    let before = whole.strip_suffix(",compression").unwrap();
+    let row = "way,,,,,,,,,,,,,csv,";
+    let of = |text: String| {
+        let file = |table: RuleTable| match table {
+            RuleTable::ExportTables => (table.file_name(), text.clone()),
+            table => (table.file_name(), header(table)),
+        };
+        let files: Vec<_> =
+            RuleTable::ALL.into_iter().map(file).chain([("pii.toml".to_owned(), String::new())]).collect();
+        RuleSet::parse(&files.iter().map(|(name, text)| RuleFile { name, text }).collect::<Vec<_>>())
+    };
+    let rules = of(format!("{before}\n{row}\n")).unwrap();
+    assert_eq!(rules, of(format!("{whole}\n{row},\n")).unwrap());
+    assert!(rules.to_csv(RuleTable::ExportTables).starts_with(&format!("{whole}\n")), "written with the column");
+    let set = of(format!("{whole}\n{row},gzip\n")).unwrap();
+    assert_eq!(set.diff(&rules).len(), 1, "taking the column away takes away what stood in it");
+    let without = of(format!("{}\n", before.replace(",type_profile", ""))).unwrap_err();
+    assert!(messages(&without)[0].contains("column 'type_profile' is missing"), "{without}");
 }
 
 #[test]
@@ -284,7 +311,7 @@ fn what_holds_but_is_probably_not_meant_is_noted() {
         LongTableDataClassifications,
     };
     let rules = parse(&[
-        (ExportTables, "m,,,,,,,,metric,value,,,,,"),
+        (ExportTables, "m,,,,,,,,metric,value,,,,,,"),
         (DataColumnClassification, "m,value,mx,,,"),
         (DataColumnClassification, "m,care,hwc,,,"),
         (ActualDataClassifications, "HERE,mx"),

@@ -104,6 +104,8 @@ fn text(explanation: &Explanation) -> Vec<String> {
         }
         lines.push(line);
     }
+    let (format, compression) = (explanation.files.format.as_str(), explanation.files.compression.as_str());
+    lines.push(format!("files: {format}, compression {compression}, unless a request says otherwise"));
     lines.push(format!("rows: {}", explanation.rows));
     if let Some(counts) = &explanation.counts {
         let held_back = counts.in_window - counts.exported;

@@ -2,8 +2,8 @@
 
 use classification::pii::Entity;
 use classification::rules::{
-    ActionKind, ColumnRule, DeniedCell, ExportTable, FileFormat, MetricRule, PiiRow, Restriction, RestrictionKind,
-    Rows, RuleTable, SourceRule, TimeUnit, TypeProfile,
+    ActionKind, ColumnRule, DeniedCell, ExportTable, FileCompression, FileFormat, MetricRule, PiiRow, Restriction,
+    RestrictionKind, Rows, RuleTable, SourceRule, TimeUnit, TypeProfile,
 };
 use classification::{Code, RuleFile, RuleSet, TableName};
 use proptest::prelude::*;
@@ -42,6 +42,7 @@ fn export_table() -> impl Strategy<Value = ExportTable> {
         prop::sample::select(DeniedCell::ALL),
         prop::option::of(prop::sample::select(FileFormat::ALL)),
         prop::option::of(prop::sample::select(TypeProfile::ALL)),
+        prop::option::of(prop::sample::select(FileCompression::ALL)),
         prop::sample::select(vec!["UTC", "Europe/Berlin", "Etc/GMT+5"]),
     );
     let names = prop::collection::btree_set(name(), 5).prop_map(|names| names.into_iter().collect::<Vec<_>>());
@@ -54,7 +55,7 @@ fn export_table() -> impl Strategy<Value = ExportTable> {
             scheduled: flags.2,
             time_column: name(0),
             time_unit: words.0,
-            time_zone: words.4.to_owned(),
+            time_zone: words.5.to_owned(),
             source_column: name(1),
             metric_column: name(2),
             value_column: name(2).map(|_| names[3].clone()),
@@ -63,6 +64,7 @@ fn export_table() -> impl Strategy<Value = ExportTable> {
             strict: flags.3,
             format: words.2,
             type_profile: words.3,
+            compression: words.4.filter(|compression| compression.fits(words.2.unwrap_or(FileFormat::Parquet))),
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use async_graphql::SimpleObject;
 
-use super::{ExportFormat, Long, TableState};
+use super::{Compression, ExportFormat, Long, TableState};
 use crate::jobs::model::StoredError;
 use crate::jobs::{ExportableTable, TableView};
 
@@ -19,6 +19,9 @@ pub(in crate::api::graphql) struct ExportTable {
     time_column: Option<String>,
     /// The format of its files where a request names none; null when this version cannot write the one that is set.
     format: Option<ExportFormat>,
+    /// How files of that format are compressed where a request does not say it; null when this version cannot write
+    /// the one that is set.
+    compression: Option<Compression>,
 }
 
 impl From<ExportableTable> for ExportTable {
@@ -29,6 +32,7 @@ impl From<ExportableTable> for ExportTable {
             scheduled: table.scheduled,
             time_column: table.time_column,
             format: table.format.map(Into::into),
+            compression: table.compression.map(Into::into),
         }
     }
 }
