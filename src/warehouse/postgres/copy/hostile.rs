@@ -124,7 +124,7 @@ proptest! {
 
     #[test]
     fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..120)) {
-        for choice in 0..=40_u8 {
+        for choice in 0..=70_u8 {
             fuzzing::decode(&[&[choice][..], &noise].concat());
         }
     }

@@ -497,4 +497,6 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], ValueError> {
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod seeds;
+#[cfg(test)]
 mod tests;

@@ -2,32 +2,12 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Field, Int16Type, Schema};
 use proptest::prelude::*;
 
+use super::fuzzing::PLAIN as EVERY_TYPE;
 use super::*;
 
 /// What PostgreSQL 15 sent for thirteen rows of every type, the last of them all NULL, in the order of [`EVERY_TYPE`].
 const STREAM: &[u8] = include_bytes!("every_type.copy");
 const ROWS: usize = 13;
-const EVERY_TYPE: [Decoding; 18] = [
-    Decoding::Int2,
-    Decoding::Int4,
-    Decoding::Int8,
-    Decoding::Oid,
-    Decoding::Float4,
-    Decoding::Float8,
-    Decoding::Bool,
-    Decoding::Decimal { precision: 12, scale: 2 },
-    Decoding::NumericText,
-    Decoding::Text,
-    Decoding::Json,
-    Decoding::Jsonb,
-    Decoding::Uuid,
-    Decoding::Bytea,
-    Decoding::TimestampTz,
-    Decoding::Timestamp,
-    Decoding::Date,
-    Decoding::Time,
-];
-
 fn decoder(columns: &[Decoding], limits: BatchLimits) -> Decoder {
     let fields: Vec<_> = columns
         .iter()
