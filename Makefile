@@ -4,12 +4,12 @@
 #   make test    everything that CI runs
 #
 # The others need what `make test` has set up: `make check`, `make mutants`, `make chaos`, `make bench`,
-# `make fuzz`, `make lint`.
+# `make fuzz`, `make test-readers`, `make lint`.
 
 SHELL := /bin/bash
 ARGS ?=
 
-.PHONY: demo test check lint mutants chaos bench fuzz setup-demo setup-test
+.PHONY: demo test test-readers check lint mutants chaos bench fuzz setup-demo setup-test
 
 demo: setup-demo
 	@set -a; . .setup/env; set +a; cargo run --quiet -- demo $(ARGS)
@@ -38,6 +38,11 @@ chaos: setup-test
 # ARGS=peers measures other programs beside ours, ARGS=endpoint the endpoint, ARGS=state a million old jobs.
 bench: setup-test
 	@set -a; . .setup/env; set +a; scripts/bench.sh $(ARGS)
+
+# Spark and DataFusion read the files of the tests of types too. Needs Java, which it installs from Debian's packages
+# where it may, and 500 MB for Spark.
+test-readers: setup-test
+	@set -a; . .setup/env; set +a; scripts/readers.sh
 
 # ARGS="TARGET SECONDS"; see fuzz/Cargo.toml.
 fuzz:

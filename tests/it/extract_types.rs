@@ -285,7 +285,7 @@ async fn other_readers_see_the_same_in_the_file() {
         file.extend(encoder.finish().unwrap().bytes.concat());
         let path = folder.path().join(format!("{compression:?}.parquet"));
         std::fs::write(&path, file).unwrap();
-        let said = python::run("compare_types.py", [&path, &expected]);
+        let said = python::compare_types(&format!("plain_{compression:?}").to_lowercase(), &path, &expected);
         assert_eq!(said.trim(), format!("equal: {} columns, 2400 rows", families.len() + 1));
     }
 }

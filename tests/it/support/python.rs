@@ -10,6 +10,18 @@ pub(crate) fn program() -> String {
         .expect("EXPORTER_TEST_PYTHON names no Python with pyarrow, duckdb and moto; run the tests by `make test`")
 }
 
+/// Compares a Parquet file with what the server says of its columns, by pyarrow and by DuckDB; what they said. Where
+/// `EXPORTER_TEST_READER_FILES` names a folder, both files are left there as well, for readers that are too heavy for
+/// every run.
+pub(crate) fn compare_types(name: &str, path: &Path, expected: &Path) -> String {
+    if let Some(folder) = std::env::var_os("EXPORTER_TEST_READER_FILES") {
+        let folder = Path::new(&folder);
+        std::fs::copy(path, folder.join(name).with_extension("parquet")).unwrap();
+        std::fs::copy(expected, folder.join(name).with_extension("json")).unwrap();
+    }
+    run("compare_types.py", [path, expected])
+}
+
 /// Runs a script of `tests/readers`; its output, or a panic with everything it said.
 pub(crate) fn run<A: AsRef<OsStr>>(script: &str, arguments: impl IntoIterator<Item = A>) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(script);
