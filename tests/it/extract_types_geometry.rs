@@ -15,7 +15,10 @@ use crate::support::python;
 use crate::support::values::column;
 use crate::support::warehouse::{TestWarehouse, context};
 
-async fn read(test: &TestWarehouse, scan: &ScanSpec) -> Result<(Vec<RecordBatch>, Vec<FidelityCount>), WarehouseError> {
+pub(crate) async fn read(
+    test: &TestWarehouse,
+    scan: &ScanSpec,
+) -> Result<(Vec<RecordBatch>, Vec<FidelityCount>), WarehouseError> {
     let mut stream = test.warehouse.scan(scan, &context("data-exporter test")).await?;
     let mut batches = Vec::new();
     while let Some(batch) = stream.next().await? {
@@ -24,7 +27,7 @@ async fn read(test: &TestWarehouse, scan: &ScanSpec) -> Result<(Vec<RecordBatch>
     Ok((batches, stream.fidelity()))
 }
 
-fn counts(counts: &[FidelityCount]) -> Vec<(&str, &str, u64)> {
+pub(crate) fn counts(counts: &[FidelityCount]) -> Vec<(&str, &str, u64)> {
     counts.iter().map(|found| (found.action.as_str(), found.reason.as_str(), found.count)).collect()
 }
 
@@ -84,6 +87,27 @@ async fn texts_that_hold_geometry_are_rounded_checked_and_written_in_each_form()
     assert_eq!(column(&batches, 1), [json!(line), json!(kept), Value::Null]);
     assert_eq!(column(&batches, 2)[0], json!("{\"type\": \"Point\", \"coordinates\": [1.2, 2]}"));
     assert_eq!(counts(&found), [("kept", COLLAPSED, 1)]);
+    // A text that names its reference system keeps it; where the form has no place for it, all must be in one.
+    test.run(
+        "CREATE TABLE systems AS
+         SELECT * FROM (VALUES (1, 'SRID=4326;POINT(1 2)'), (2, 'SRID=3857;POINT(1 2)')) s (id, w)",
+    )
+    .await;
+    for form in [GeometryForm::Text, GeometryForm::Wkb, GeometryForm::Polyline] {
+        let mut scan = test.whole("systems").await;
+        let on_unrepresentable = OnUnrepresentable::Null;
+        let options = ColumnOptions { geometry: Some(form), on_unrepresentable, ..ColumnOptions::default() };
+        scan.options = [("w".to_owned(), options)].into();
+        match read(&test, &scan).await {
+            Ok((batches, _)) if form == GeometryForm::Text => {
+                assert_eq!(column(&batches, 1), [json!("SRID=4326;POINT(1 2)"), json!("SRID=3857;POINT(1 2)")]);
+            }
+            Err(error) if form != GeometryForm::Text => {
+                assert!(error.to_string().contains("several reference systems"), "{form:?}: {error}");
+            }
+            other => panic!("{form:?}: {other:?}"),
+        }
+    }
     // The limit counts what is written, not what came.
     test.run("INSERT INTO t SELECT 5, 'LINESTRING(' || string_agg(g || '.111111 1.11111', ',') || ')' FROM generate_series(1, 5000) g").await;
     for (form, long) in [(GeometryForm::Text, true), (GeometryForm::Polyline, false)] {

@@ -43,6 +43,7 @@ mod extract_types_geometry;
 mod extract_types_more;
 mod extract_types_oracle;
 mod extract_types_policies;
+mod extract_types_postgis;
 mod foreign_ids;
 mod formats;
 mod gate_files;
