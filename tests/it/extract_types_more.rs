@@ -48,7 +48,11 @@ CREATE DOMAIN tags AS text[];
 CREATE DOMAIN small AS integer CHECK (VALUE < 100);
 CREATE DOMAIN smaller AS small CHECK (VALUE < 10);
 CREATE DOMAIN place AS pair;
-CREATE DOMAIN cost AS money";
+CREATE DOMAIN cost AS money;
+CREATE TYPE shed AS (gone integer, a integer, lost text, \"B b\" text);
+ALTER TYPE shed DROP ATTRIBUTE gone, DROP ATTRIBUTE lost;
+CREATE DOMAIN shelter AS shed;
+CREATE DOMAIN refuge AS shelter";
 
 #[rustfmt::skip]
 fn families() -> Vec<Family> {
@@ -119,6 +123,16 @@ fn families() -> Vec<Family> {
             "CASE WHEN v IS NOT DISTINCT FROM NULL THEN NULL ELSE jsonb_build_object('a', (v).a::text, 'B b', (v).\"B b\") END::text"),
         row("place", Other, NESTED, &["(1, 'x')"],
             "CASE WHEN v IS NOT DISTINCT FROM NULL THEN NULL ELSE jsonb_build_object('a', (v).a::text, 'B b', (v).\"B b\") END::text"),
+        row("shed", Other, NESTED, &["(1, 'x')", "(NULL, '')"],
+            "CASE WHEN v IS NOT DISTINCT FROM NULL THEN NULL ELSE jsonb_build_object('a', (v).a::text, 'B b', (v).\"B b\") END::text"),
+        row("refuge", Other, NESTED, &["(1, 'x')"],
+            "CASE WHEN v IS NOT DISTINCT FROM NULL THEN NULL ELSE jsonb_build_object('a', (v).a::text, 'B b', (v).\"B b\") END::text"),
+        row("shed[]", Other, NESTED, &["ARRAY[(7, 'x'), (8, NULL)]::shed[]", "'{}'"],
+            "(SELECT coalesce(jsonb_agg(jsonb_build_object('a', (v[o]).a::text, 'B b', (v[o]).\"B b\") ORDER BY o), '[]')::text
+              FROM generate_series(1, cardinality(v)) o WHERE v IS NOT NULL)"),
+        row("money[]", Other, NESTED, &["'{-92233720368547758.08,NULL,0.01}'"], "to_jsonb(v::numeric[]::text[])::text"),
+        row("bit varying[]", Other, NESTED, &["'{101,NULL,\"\",00000001}'"], ITEMS),
+        row("int4range[]", Other, NESTED, &["'{\"[1,5)\",empty,\"(,)\",\"[-2147483648,)\"}'", "'{}'"], MULTIRANGE),
         row("pair[]", Other, NESTED, &["ARRAY[(1, 'x'), NULL, (NULL, NULL)]::pair[]", "'{}'"],
             "(SELECT coalesce(jsonb_agg(CASE WHEN x IS NOT DISTINCT FROM NULL THEN NULL ELSE jsonb_build_object('a', (x).a::text, 'B b', (x).\"B b\") END ORDER BY o), '[]')::text
               FROM unnest(v) WITH ORDINALITY u (a, b, o) CROSS JOIN LATERAL (SELECT v[o] AS x) w WHERE v IS NOT NULL)"),

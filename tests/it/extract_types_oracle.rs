@@ -1,6 +1,7 @@
 //! Random tables of random types against PostgreSQL's own word: every cell that is exported must be what the server says
 //! of it, whatever stands beside it.
 
+use classification::rules::TypeProfile;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -19,10 +20,17 @@ struct Kind {
     sql_type: String,
     value: BoxedStrategy<String>,
     server: String,
+    /// The same in the `native` profile.
+    native: String,
 }
 
 fn kind<S: Strategy<Value = String> + 'static>(sql_type: &str, value: S, server: &str) -> Kind {
-    Kind { sql_type: sql_type.to_owned(), value: value.boxed(), server: server.to_owned() }
+    let (sql_type, server) = (sql_type.to_owned(), server.to_owned());
+    Kind { sql_type, value: value.boxed(), native: server.clone(), server }
+}
+
+fn native(kind: Kind, server: &str) -> Kind {
+    Kind { native: server.to_owned(), ..kind }
 }
 
 fn quoted(text: &str) -> String {
@@ -61,13 +69,14 @@ fn kinds() -> Vec<Kind> {
         kind("timestamp with time zone", stamp("tz"), MICROS),
         kind("timestamp without time zone", stamp(""), MICROS),
         kind("date", (-700_000..2_900_000).prop_map(|days| format!("(date '1970-01-01' + ({days}))")), "(v - date '1970-01-01')::text"),
-        kind("time", (0..86_400_000_000_i64).prop_map(|us| format!("(time '00:00' + interval '1 microsecond' * {us})")), "to_char(v, 'HH24:MI:SS.US')"),
+        native(kind("time", (0..86_400_000_000_i64).prop_map(|us| format!("(time '00:00' + interval '1 microsecond' * {us})")), "to_char(v, 'HH24:MI:SS.US')"),
+            "trunc(extract(epoch FROM v) * 1000000)::text"),
         kind("interval", (-100_000..100_000, any::<i16>(), moment()).prop_map(|(months, days, us)| {
             format!("(make_interval(months => {months}, days => {days}) + interval '1 microsecond' * {us})")
         }), "jsonb_build_object('months', (extract(year FROM v) * 12 + extract(month FROM v))::text, 'days', extract(day FROM v)::text,
              'microseconds', (extract(hour FROM v)::numeric * 3600000000 + extract(minute FROM v)::numeric * 60000000
                               + extract(microseconds FROM v)::numeric)::numeric(40,0)::text)::text"),
-        kind("uuid", any::<u128>().prop_map(|n| quoted(&format!("{n:032x}"))), "v::text"),
+        native(kind("uuid", any::<u128>().prop_map(|n| quoted(&format!("{n:032x}"))), "v::text"), "replace(v::text, '-', '')"),
         kind("jsonb", text().prop_map(|text| format!("jsonb_build_object('k', {text}::text)")), "v::text"),
         kind("inet", (any::<u32>(), 0_u8..=32).prop_map(|(ip, bits)| format!("set_masklen('0.0.0.0'::inet + {ip}, {bits})")), "inet_out(v)::text"),
         kind("inet", (any::<u128>(), any::<u128>(), 0_u8..=128).prop_map(|(ip, mask, bits)| {
@@ -128,13 +137,21 @@ async fn random_tables_of_random_types_are_what_the_server_says() {
         for row in &rows {
             test.run(format!("INSERT INTO t VALUES {row}")).await;
         }
-        let batches = test.read(&test.whole("t").await).await.unwrap();
-        for (at, kind) in chosen.iter().enumerate() {
-            let server = format!("CASE WHEN v::text IS NOT NULL THEN {} END", kind.server);
-            let want = test.texts(format!("SELECT {server} FROM (SELECT id, c{at} AS v FROM t) s ORDER BY s.id")).await;
-            let schema = batches[0].schema();
-            let want: Vec<Value> = want.into_iter().map(|text| said(schema.field(at + 1).data_type(), text)).collect();
-            assert_eq!(column(&batches, at + 1), want, "table {table}, {} in {columns:?}", kind.sql_type);
+        let mut scan = test.whole("t").await;
+        for profile in [TypeProfile::Portable, TypeProfile::Native] {
+            scan.type_profile = profile;
+            let batches = test.read(&scan).await.unwrap();
+            for (at, kind) in chosen.iter().enumerate() {
+                let server = if profile == TypeProfile::Native { &kind.native } else { &kind.server };
+                let server = format!("CASE WHEN v::text IS NOT NULL THEN {server} END");
+                let query = format!("SELECT {server} FROM (SELECT id, c{at} AS v FROM t) s ORDER BY s.id");
+                let want = test.texts(query).await;
+                let schema = batches[0].schema();
+                let want = want.into_iter().map(|text| said(schema.field(at + 1).data_type(), text));
+                let want: Vec<Value> = want.collect();
+                let found = column(&batches, at + 1);
+                assert_eq!(found, want, "table {table}, {} in {columns:?}, {profile:?}", kind.sql_type);
+            }
         }
     }
 }
