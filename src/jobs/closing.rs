@@ -11,6 +11,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::model::{JobId, PublishedFile, Window};
+use super::outbox::{self, Event};
 use super::queue::{Queue, QueueError, TableTask};
 use crate::error::Failure;
 
@@ -205,6 +206,7 @@ impl Queue {
         sqlx::query(WAIT_FOR_THE_STORE).execute(&mut *tx).await.map_err(QueueError::from)?;
         let Some(day) = ended_day(&mut tx, self.only_job()).await? else { return Ok(false) };
         let (job, succeeded) = (day.job, day.succeeded());
+        let ended = Event::DayEnded { day: Box::new(day.clone()) };
         write(day).await?;
         sqlx::query(include_str!("sql/days/close.sql"))
             .bind(job.0)
@@ -212,6 +214,7 @@ impl Queue {
             .execute(&mut *tx)
             .await
             .map_err(QueueError::from)?;
+        outbox::tell(&mut tx, &ended).await.map_err(QueueError::from)?;
         tx.commit().await.map_err(QueueError::from)?;
         tracing::info!(%job, succeeded, "day closed");
         Ok(true)

@@ -13,6 +13,7 @@ pub mod format;
 pub mod heartbeat;
 mod history;
 pub mod model;
+pub mod outbox;
 mod progress;
 pub mod queue;
 mod range;

@@ -14,8 +14,9 @@ use super::protect::guards;
 use super::slices::slices;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::days::DayRevision;
+use crate::jobs::outbox::DriftedColumn;
 use crate::jobs::{FileChoice, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
-use crate::rules::{Observed, Rules, TableDrift, refusal};
+use crate::rules::{ColumnDrift, DriftKind, Observed, Rules, TableDrift, refusal};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
 
 /// What is kept with a planned table, for its workers and its finalizer.
@@ -137,6 +138,7 @@ async fn plan_table(
         PolicyContext { today: rules.today, tenant: task.tenant.as_str(), pseudonyms: pipeline.pseudonyms.is_some() };
     let drift = TableDrift::of(&rules.set, table, &catalog, observed);
     drift.report();
+    pipeline.queue.tell_drift(task.job, &table.to_string(), drift.columns().iter().map(drifted).collect()).await?;
     let policy = Policy::compile(&rules.set, table, &catalog, context).map_err(|error| refusal(&error))?;
     drift.refuse(&policy)?;
     let options = column_options(pipeline, shape).await?;
@@ -189,6 +191,21 @@ async fn plan_table(
     };
     let plan = TablePlan { policy, window: task.window, form, manifest_types, options, day };
     Ok(TableFate::Export { directory, plan: stored(&plan), partitions })
+}
+
+/// A column's drift as it is told.
+fn drifted(column: &ColumnDrift) -> DriftedColumn {
+    DriftedColumn {
+        name: column.column.clone(),
+        change: match column.kind {
+            DriftKind::New => "NEW",
+            DriftKind::Missing => "MISSING",
+            DriftKind::Retyped => "RETYPED",
+        },
+        sql_type: column.sql_type.clone(),
+        previous_type: column.previous_type.clone(),
+        suggestion: column.suggestion.clone(),
+    }
 }
 
 /// Says how many rows would leave if they had a time. They belong to no window; that they cannot be counted fails no

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{Claim, PartitionTask, PlanTask, Queue, QueueError, Retry, TableTask};
 use crate::error::Failure;
 use crate::jobs::model::{JobId, PublishedFile};
+use crate::jobs::outbox;
 use crate::jobs::report::FileReport;
 
 /// What a worker has staged and wants to commit.
@@ -319,13 +320,16 @@ pub(in crate::jobs) async fn fail_status(
     table: &str,
     failure: &Failure,
 ) -> Result<(), QueueError> {
-    sqlx::query(include_str!("../sql/fail_status.sql"))
+    let noted = sqlx::query(include_str!("../sql/fail_status.sql"))
         .bind(job.0)
         .bind(table)
         .bind(failure.code.as_str())
         .bind(&failure.message)
         .execute(&mut *tx)
         .await?;
+    if noted.rows_affected() > 0 {
+        outbox::tell_failed(tx, job, table, failure).await?;
+    }
     Ok(())
 }
 
