@@ -94,6 +94,14 @@ codes! {
     StorageUnavailable = "STORAGE_UNAVAILABLE", retryable: true;
     /// The object store refused the credentials or the action.
     StorageDenied = "STORAGE_DENIED", retryable: false;
+    /// The topic for notifications does not exist.
+    TopicNotFound = "TOPIC_NOT_FOUND", retryable: false;
+    /// SNS refused the credentials or the action.
+    NotificationDenied = "NOTIFICATION_DENIED", retryable: false;
+    /// SNS refused a message.
+    NotificationRefused = "NOTIFICATION_REFUSED", retryable: false;
+    /// SNS cannot be reached, or answered with a passing fault.
+    NotificationUnavailable = "NOTIFICATION_UNAVAILABLE", retryable: true;
     /// The bucket does not exist.
     BucketNotFound = "BUCKET_NOT_FOUND", retryable: false;
     /// The warehouse sent a row or a cell that the policy does not let through; nothing was published.

@@ -12,6 +12,7 @@ pub mod jobs;
 pub mod lifecycle;
 pub mod links;
 pub mod local;
+pub mod notify;
 pub mod pipeline;
 pub mod rules;
 pub mod schedule;

@@ -3,6 +3,7 @@
 
 mod diagnosis;
 mod scheduling;
+mod telling;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::pipeline::{Layout, Pipeline, PipelineSettings, Retained, Worker, arch
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
-use crate::upkeep::{ScheduledRuns, StuckRequests};
+use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use crate::warehouse::{ReadLimits, Warehouse};
 
@@ -318,6 +319,7 @@ impl Services {
             link_book: LinkBook::new(self.pool.clone()),
             runs: ScheduledRuns::new(self.scheduler()),
             stuck: StuckRequests::new(self.pool.clone(), self.settings.stall),
+            notices: Notices::new(self.pool.clone()),
             audit: AuditLog::new(self.pool.clone()),
             rules: self.rules.clone(),
             explainer: explainer(
@@ -366,6 +368,15 @@ impl Services {
                 worker.run(stop.clone()).await;
             }
         };
+        // Not from processes that only answer requests: see there.
+        let tells = self.settings.roles.worker || self.settings.roles.scheduler;
+        let sender =
+            if tells { Some(telling::sender(&self.settings, &self.pool, self.store.bucket()).await?) } else { None };
+        let telling = async {
+            if let Some(sender) = sender {
+                sender.run(&stop).await;
+            }
+        };
         let answering = async {
             match listener {
                 Some((listener, router)) => api::serve(listener, router, stop.clone()).await.map_err(|error| {
@@ -386,7 +397,8 @@ impl Services {
                 }
             }
         };
-        let ((), (), scheduled, answered) = tokio::join!(working, tidying, self.schedule(&stop), answering);
+        let ((), (), (), scheduled, answered) =
+            tokio::join!(working, telling, tidying, self.schedule(&stop), answering);
         scheduled.and(answered)
     }
 

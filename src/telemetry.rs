@@ -63,5 +63,7 @@ pub fn start_metrics() -> Result<PrometheusHandle, TelemetryError> {
     metrics::describe_gauge!("exporter_unclassified_columns", "Columns of a table that nobody has classified.");
     metrics::describe_gauge!("exporter_missing_columns", "Classified columns of a table that the warehouse lacks.");
     metrics::describe_gauge!("exporter_retyped_columns", "Columns of a table with another type than was classified.");
+    metrics::describe_counter!("exporter_notifications_total", "Attempts to send notifications, by result.");
+    metrics::describe_gauge!("exporter_notifications_waiting", "Notifications that are not sent, pending or dead.");
     Ok(handle)
 }

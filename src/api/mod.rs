@@ -37,7 +37,7 @@ use crate::jobs::Requests;
 use crate::links::LinkBook;
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
-use crate::upkeep::{ScheduledRuns, StuckRequests};
+use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 
 /// How download links are made.
 #[derive(Debug, Clone)]
@@ -63,6 +63,8 @@ pub struct ApiContext {
     pub stuck: StuckRequests,
     /// Starts days of the schedule.
     pub runs: ScheduledRuns,
+    /// What the outside is told.
+    pub notices: Notices,
     /// What administrators did.
     pub audit: AuditLog,
     /// What may leave.

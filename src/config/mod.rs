@@ -152,6 +152,10 @@ pub struct Settings {
     pub max_replica_lag: Duration,
     /// `EXPORTER_SCHEDULE`, `EXPORTER_TIMEZONE`, `EXPORTER_CATCH_UP`, `EXPORTER_SCHEDULE_LAG_SECONDS`.
     pub schedule: ScheduleSettings,
+    /// `EXPORTER_SNS_TOPIC_ARN`: the topic that notifications go to; `None`: they go to the log.
+    pub sns_topic: Option<String>,
+    /// `EXPORTER_START_DEADLINE_SECONDS`: how long a day that is due may not be begun before it is told of.
+    pub start_deadline: Duration,
     /// `EXPORTER_DATA_DIR`.
     pub data_dir: Option<PathBuf>,
     /// `EXPORTER_LOG`: a filter such as `info` or `warn,data_exporter=debug`.
@@ -228,6 +232,8 @@ impl Settings {
             )),
             max_replica_lag: Duration::from_secs(read.number("EXPORTER_MAX_REPLICA_LAG_SECONDS", 5, 1..=86_400)),
             schedule: schedule::read(&mut read),
+            sns_topic: read.optional("EXPORTER_SNS_TOPIC_ARN", parse_topic),
+            start_deadline: Duration::from_secs(read.number("EXPORTER_START_DEADLINE_SECONDS", 3_600, 60..=604_800)),
             data_dir: read.optional("EXPORTER_DATA_DIR", |text| Ok(PathBuf::from(text))),
             log: read.parsed("EXPORTER_LOG", "info".to_owned(), |text| Ok(text.to_owned())),
             log_format: read.parsed("EXPORTER_LOG_FORMAT", LogFormat::Text, |text| match text {
@@ -326,6 +332,21 @@ fn parse_http_url(text: &str) -> Result<String, String> {
     match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(text.to_owned()),
         _ => Err("is not an address of the form https://host".to_owned()),
+    }
+}
+
+fn parse_topic(text: &str) -> Result<String, String> {
+    let words = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    match text.split(':').collect::<Vec<_>>()[..] {
+        ["arn", partition, "sns", region, account, name]
+            if [partition, region, account, name].into_iter().all(words) =>
+        {
+            if name.ends_with(".fifo") {
+                return Err("names a FIFO topic; no order is promised, so name a standard one".to_owned());
+            }
+            Ok(text.to_owned())
+        }
+        _ => Err("is not of the form arn:aws:sns:region:account:name".to_owned()),
     }
 }
 

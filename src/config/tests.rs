@@ -161,3 +161,23 @@ fn a_sample_is_a_share_of_everything() {
         );
     }
 }
+
+#[test]
+fn a_topic_is_named_by_its_arn_and_has_no_order() {
+    for (text, wrong) in [
+        ("arn:aws:sns:eu-central-1:123456789012:exports", None),
+        ("arn:aws-cn:sns:cn-north-1:123456789012:exports", None),
+        ("exports", Some("EXPORTER_SNS_TOPIC_ARN is not of the form arn:aws:sns:region:account:name")),
+        ("arn:aws:sqs:eu-central-1:123456789012:exports", Some("is not of the form")),
+        ("arn:aws:sns::123456789012:exports", Some("is not of the form")),
+        ("arn:aws:sns:eu-central-1:123456789012:exports.fifo", Some("names a FIFO topic")),
+    ] {
+        let mut pairs = complete();
+        pairs.push(("EXPORTER_SNS_TOPIC_ARN", text));
+        match (Settings::read(&Source::of(pairs), SERVE), wrong) {
+            (Ok(settings), None) => assert_eq!(settings.sns_topic.as_deref(), Some(text)),
+            (Err(error), Some(wrong)) => assert!(error.to_string().contains(wrong), "{error}"),
+            (found, _) => panic!("{text}: {found:?}"),
+        }
+    }
+}

@@ -1,6 +1,6 @@
-//! Asking every part how it is.
+//! Wiring for `data-exporter doctor`: every part that the settings name, each asked although another does not answer.
 
-use super::{check_migrated, connect_metadata, missing, store, warehouse};
+use super::{check_migrated, connect_metadata, missing, store, telling, warehouse};
 use crate::config::Settings;
 use crate::upkeep::doctor::{self, Finding};
 
@@ -17,7 +17,11 @@ pub async fn diagnose(settings: &Settings) -> Vec<Finding> {
         Ok(store) => findings.extend(doctor::bucket(&store, &settings.env).await),
         Err(failure) => findings.push(Finding::of("bucket", &failure)),
     }
-    findings.push(Finding::ok("notifications", "not configured; what there is to tell is in the log"));
+    findings.push(match telling::sns(settings).await {
+        Ok(Some(topic)) => doctor::notifications(Some(topic.check().await)),
+        Ok(None) => doctor::notifications(None),
+        Err(failure) => Finding::of("notifications", &failure),
+    });
     findings
 }
 
@@ -33,6 +37,7 @@ async fn diagnose_database(settings: &Settings) -> Vec<Finding> {
             findings.push(Finding::ok("migrations", "it is up to date"));
             let slots = settings.max_active_jobs_per_tenant;
             findings.extend(doctor::work(&pool, slots, settings.stall).await);
+            findings.push(doctor::given_up(&pool).await);
         }
         Err(failure) => findings.push(Finding::of("migrations", &failure)),
     }

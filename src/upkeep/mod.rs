@@ -1,10 +1,13 @@
-//! What administrators do to keep the service going: clear requests that are stuck, and ask the parts how they are.
+//! What administrators do to keep the service going: clear requests that are stuck, resend
+//! notifications that were given up, and ask the parts how they are.
 //!
 //! Whatever changes something is written to the audit in the same transaction.
 
 pub mod doctor;
+mod notices;
 mod runs;
 mod stuck;
 
+pub use notices::{Notices, unknown_notification};
 pub use runs::{ScheduledRuns, Todo, Wish};
 pub use stuck::{Cleared, StuckRequests, unknown_request};

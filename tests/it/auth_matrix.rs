@@ -174,6 +174,7 @@ const WITHOUT_ID: &[(&str, &str)] = &[
     ("Query.explainExport", ""),
     ("Query.classification", ""),
     ("Query.unclassifiedColumns", ""),
+    ("Query.notifications", ""),
     ("Mutation.setColumnClassification", ""),
     ("Mutation.setSourceClassification", ""),
     ("Mutation.setMetricClassification", ""),

@@ -37,7 +37,7 @@ use crate::identity::AuditLog;
 use crate::jobs::Requests;
 use crate::links::Visitor;
 use crate::rules::RuleStore;
-use crate::upkeep::{ScheduledRuns, StuckRequests};
+use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 
 type ExporterSchema = Schema<Query, Mutation, Subscription>;
 
@@ -81,6 +81,7 @@ impl Endpoint {
             .data::<Explainer>(context.explainer.clone())
             .data::<StuckRequests>(context.stuck.clone())
             .data::<ScheduledRuns>(context.runs.clone())
+            .data::<Notices>(context.notices.clone())
             .data(Hub::new(context.requests.clone()))
             .data(Links {
                 book: context.link_book.clone(),

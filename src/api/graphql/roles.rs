@@ -31,11 +31,13 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Query", "classification", Role::Admin),
     ("Query", "unclassifiedColumns", Role::Admin),
     ("Query", "stalledRequests", Role::Admin),
+    ("Query", "notifications", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
     ("Mutation", "cancelRequest", Role::Requester),
     ("Mutation", "clearStalledRequest", Role::Admin),
     ("Mutation", "revokeLinks", Role::Admin),
+    ("Mutation", "resendNotification", Role::Admin),
     ("Mutation", "setColumnClassification", Role::Admin),
     ("Mutation", "setSourceClassification", Role::Admin),
     ("Mutation", "setMetricClassification", Role::Admin),
@@ -44,12 +46,15 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Subscription", "requestProgress", Role::Requester),
 ];
 
-/// Fields about rules. There is one set of rules for all tenants, so one tenant's administrator must not change what
+/// Fields about rules, and about what is told of all tenants. There is one set of rules for all tenants, so one tenant's administrator must not change what
 /// leaves of another's: these are for administrators of the tenant `default`, to whom tables belong unless they name
 /// another tenant in each row.
 const OF_ALL_TENANTS: &[(&str, &str)] = &[
     ("Query", "classification"),
     ("Query", "unclassifiedColumns"),
+    // They tell of the schedule, which is the tenant `default`'s, of rules, and of every tenant's requests.
+    ("Query", "notifications"),
+    ("Mutation", "resendNotification"),
     ("Mutation", "setColumnClassification"),
     ("Mutation", "setSourceClassification"),
     ("Mutation", "setMetricClassification"),
@@ -75,10 +80,7 @@ fn forbidden(field: &str, role: Role) -> async_graphql::Error {
 }
 
 fn of_another_tenant(field: &str) -> async_graphql::Error {
-    let why = format!(
-        "{field} is about the rules of all tenants: it is for administrators of the tenant '{}'",
-        Tenant::DEFAULT
-    );
+    let why = format!("{field} is about all tenants: it is for administrators of the tenant '{}'", Tenant::DEFAULT);
     errors::of(Failure::new(ErrorCode::Forbidden, why))
 }
 

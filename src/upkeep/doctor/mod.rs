@@ -4,10 +4,12 @@
 
 mod bucket;
 mod database;
+mod notifications;
 mod warehouse;
 
 pub use bucket::bucket;
 pub use database::{clock, work};
+pub use notifications::{given_up, notifications};
 pub use warehouse::warehouse;
 
 use crate::error::Failure;

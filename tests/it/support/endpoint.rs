@@ -21,7 +21,7 @@ use data_exporter::schedule::{Calendar, CatchUp, Scheduler};
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
-use data_exporter::upkeep::{ScheduledRuns, StuckRequests};
+use data_exporter::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use data_exporter::warehouse::Warehouse;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};
@@ -183,6 +183,7 @@ impl Endpoint {
                 Days::new(pool.clone()),
             )),
             stuck: StuckRequests::new(pool.clone(), Duration::from_secs(300)),
+            notices: Notices::new(pool.clone()),
             audit: AuditLog::new(pool.clone()),
             rules: RuleStore::new(pool.clone()),
             explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse, false),

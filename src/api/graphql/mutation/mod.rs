@@ -9,11 +9,12 @@ use super::links::Links;
 use super::query::find;
 use super::rules;
 use super::types::{
-    ChangedRule, ClassificationCode, ClearedRequest, Compression, Date, ExportFormat, RequestStatus, RevokedLinks,
+    ChangedRule, ClassificationCode, ClearedRequest, Compression, Date, ExportFormat, Notification, RequestStatus,
+    RevokedLinks,
 };
 use crate::jobs::{FileChoice, JobId, NewRequest, Requests};
 use crate::rules::RuleEdit;
-use crate::upkeep::{self, ScheduledRuns, StuckRequests};
+use crate::upkeep::{self, Notices, ScheduledRuns, StuckRequests};
 
 /// The root of mutations.
 pub(super) struct Mutation;
@@ -126,6 +127,20 @@ impl Mutation {
             None => None,
         };
         revoked.ok_or_else(|| errors::of(upkeep::unknown_request()))
+    }
+
+    /// Puts a notification that was given up back to be sent, under the same id, and answers how it is then. One that is
+    /// pending or was sent stays as it is. For administrators of the tenant `default`.
+    async fn resend_notification(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Its `eventId`, see `notifications`.")] event_id: String,
+    ) -> Result<Notification> {
+        let by = rules::actor(context)?;
+        let unknown = || errors::of(upkeep::unknown_notification());
+        let id = event_id.parse().map_err(|_| unknown())?;
+        let resent = context.data::<Notices>()?.resend(id, &by).await.map_err(errors::of)?;
+        resent.map(Notification::from).ok_or_else(unknown)
     }
 
     /// Says what a column is, attestation included: the rule is then exactly this. Accepts the type that the column has

@@ -6,14 +6,15 @@ use super::super::auth::Identity;
 use super::errors;
 use super::rules;
 use super::types::{
-    AuditEntry, Classification, Connection, ExplainedExport, ExportTable, RequestStatus, StalledRequest,
-    TableExportJobStatus, TableExportJobStatusFilter, UnclassifiedColumn, page, page_cost,
+    AuditEntry, Classification, Connection, ExplainedExport, ExportTable, Notification, NotificationState,
+    RequestStatus, StalledRequest, TableExportJobStatus, TableExportJobStatusFilter, UnclassifiedColumn, page,
+    page_cost,
 };
 use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::{JobId, Requests};
 use crate::rules::RuleStore;
-use crate::upkeep::StuckRequests;
+use crate::upkeep::{Notices, StuckRequests};
 
 /// What it costs to have an export explained: two questions that read rows.
 const EXPLAINING: usize = 5_000;
@@ -121,6 +122,21 @@ impl Query {
         let tenant = &context.data::<Identity>()?.tenant;
         let stalled = context.data::<StuckRequests>()?.list(Some(tenant)).await.map_err(errors::of)?;
         Ok(stalled.into_iter().map(StalledRequest::from).collect())
+    }
+
+    /// What the outside was or will be told, newest first, see docs/notifications.md. What was sent is kept for a month.
+    /// For administrators of the tenant `default`.
+    #[graphql(complexity = "page_cost(first, child_complexity)")]
+    async fn notifications(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Only those in this state; left out: all.")] state: Option<NotificationState>,
+        #[graphql(desc = "How many, 1 to 100; left out: 20.")] first: Option<i64>,
+        #[graphql(desc = "Continue after this cursor: `pageInfo.endCursor` of the page before.")] after: Option<String>,
+    ) -> Result<Connection<Notification>> {
+        let page = page(first, after.as_deref()).map_err(errors::of)?;
+        let found = context.data::<Notices>()?.list(state.map(Into::into), &page).await.map_err(errors::of)?;
+        Ok(Connection::of(found, &page, |one| (one.occurred_at, one.event_id), Notification::from))
     }
 
     /// What administrators did in the affairs of the tenant, newest first. For administrators.

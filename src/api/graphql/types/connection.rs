@@ -4,7 +4,7 @@ use async_graphql::{OutputType, SimpleObject};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{AuditEntry, RequestStatus, TableExportJobStatus};
+use super::{AuditEntry, Notification, RequestStatus, TableExportJobStatus};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{JobId, Page};
 
@@ -17,6 +17,7 @@ const LONGEST_PAGE: i64 = 100;
 #[derive(SimpleObject)]
 #[graphql(
     concrete(name = "AuditConnection", params(AuditEntry)),
+    concrete(name = "NotificationConnection", params(Notification)),
     concrete(name = "RequestConnection", params(RequestStatus)),
     concrete(name = "TableExportJobStatusConnection", params(TableExportJobStatus))
 )]
@@ -34,6 +35,7 @@ where
 #[derive(SimpleObject)]
 #[graphql(
     concrete(name = "AuditEdge", params(AuditEntry)),
+    concrete(name = "NotificationEdge", params(Notification)),
     concrete(name = "RequestEdge", params(RequestStatus)),
     concrete(name = "TableExportJobStatusEdge", params(TableExportJobStatus))
 )]
@@ -79,6 +81,17 @@ impl Cursor for i64 {
 }
 
 impl Cursor for (DateTime<Utc>, JobId) {
+    fn write(&self) -> String {
+        format!("{}.{}", self.0.timestamp_micros(), self.1)
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (at, id) = text.split_once('.')?;
+        Some((read_instant(at)?, id.parse().ok()?))
+    }
+}
+
+impl Cursor for (DateTime<Utc>, Uuid) {
     fn write(&self) -> String {
         format!("{}.{}", self.0.timestamp_micros(), self.1)
     }

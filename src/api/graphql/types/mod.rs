@@ -5,6 +5,7 @@ mod classification;
 mod connection;
 mod enums;
 mod explained;
+mod notices;
 mod request_status;
 mod revoked_links;
 mod scalars;
@@ -17,6 +18,7 @@ pub(super) use self::classification::{ChangedRule, Classification, Classificatio
 pub(super) use self::connection::{Connection, page, page_cost};
 pub(super) use self::enums::{Compression, ExportFormat, ExportKind, RequestState, TableState};
 pub(super) use self::explained::{ExplainedExport, UnclassifiedColumn};
+pub(super) use self::notices::{Notification, NotificationState};
 pub(super) use self::request_status::RequestStatus;
 pub(super) use self::revoked_links::RevokedLinks;
 pub(super) use self::scalars::{Date, Long};
