@@ -117,7 +117,7 @@ async fn objects(platform: &Platform) -> Vec<String> {
 
 /// Changes a table's plan between its extraction and its publication: what was extracted is then not what the gate
 /// is told to ask for, as if the removal or the warehouse's conditions had not worked.
-async fn change_plan(platform: &Platform, table: &str, policy: &str) {
+pub(crate) async fn change_plan(platform: &Platform, table: &str, policy: &str) {
     let statement = format!(
         "CREATE FUNCTION other_plan() RETURNS trigger LANGUAGE plpgsql AS $$
            BEGIN
@@ -132,7 +132,7 @@ async fn change_plan(platform: &Platform, table: &str, policy: &str) {
 }
 
 /// A policy's columns with one of them searched.
-const MESSAGE_SEARCHED: &str = r#"jsonb_build_object('columns', (SELECT jsonb_agg(CASE WHEN c ->> 'name' = 'message'
+pub(crate) const MESSAGE_SEARCHED: &str = r#"jsonb_build_object('columns', (SELECT jsonb_agg(CASE WHEN c ->> 'name' = 'message'
     THEN c || '{"scan": true}' ELSE c END) FROM jsonb_array_elements(NEW.plan -> 'policy' -> 'columns') AS c))"#;
 
 async fn refused(name: &str, table: &str, code: &str, words: &[&str], prepare: impl AsyncFn(&Platform)) {

@@ -63,6 +63,8 @@ mod local_s3_durability;
 mod local_s3_faults;
 mod lock_order;
 mod mutants;
+mod notify;
+mod notify_facts;
 mod outage;
 mod partitions;
 mod pii_canaries;

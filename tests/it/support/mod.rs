@@ -18,6 +18,7 @@ pub(crate) mod queue;
 pub(crate) mod readers;
 pub(crate) mod s3;
 pub(crate) mod secured;
+pub(crate) mod sns;
 pub(crate) mod standby;
 pub(crate) mod tls;
 pub(crate) mod values;
