@@ -368,13 +368,16 @@ impl Services {
                 worker.run(stop.clone()).await;
             }
         };
-        // Not from processes that only answer requests: see there.
+        // Not from processes that only answer requests: see there. On the heap, as the SDK's futures are large.
         let tells = self.settings.roles.worker || self.settings.roles.scheduler;
-        let sender =
-            if tells { Some(telling::sender(&self.settings, &self.pool, self.store.bucket()).await?) } else { None };
+        let sender = if tells {
+            Some(Box::pin(telling::sender(&self.settings, &self.pool, self.store.bucket())).await?)
+        } else {
+            None
+        };
         let telling = async {
             if let Some(sender) = sender {
-                sender.run(&stop).await;
+                Box::pin(sender.run(&stop)).await;
             }
         };
         let answering = async {

@@ -100,8 +100,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
     let source = Source::environment(cli.config.as_deref())
         .map_err(|error| Failure::new(ErrorCode::SettingsInvalid, error.to_string()))?;
     match cli.command {
-        Command::Demo(args) => demo::run(&source, &args, cli.json).await,
-        Command::Serve(args) => serve::run(&source, &args).await,
+        Command::Demo(args) => Box::pin(demo::run(&source, &args, cli.json)).await,
+        Command::Serve(args) => Box::pin(serve::run(&source, &args)).await,
         Command::Migrate => migrate(&source, cli.json).await,
         Command::Export(args) => export::run(&source, &args, cli.json).await,
         Command::Run(args) => run::run(&source, &args, cli.json).await,

@@ -45,6 +45,11 @@ async fn once_compares_every_table_and_the_second_start_finds_the_first() {
         let compared = report["compared"].as_object().unwrap();
         assert_eq!(compared.len(), 7);
         assert!(compared.values().all(|rows| rows.as_i64().unwrap() > 0), "{compared:?}");
+        // By the schedule the table without a time, too.
+        let nightly = report["scheduled"].as_object().unwrap();
+        assert_eq!(nightly.len(), 8);
+        assert!(compared.iter().all(|(table, rows)| nightly[table] == *rows), "{nightly:?}");
+        assert!(nightly["road_class_reference"].as_i64().unwrap() > 0);
         assert!(!postgres_runs(folder.path()));
     }
 }

@@ -293,6 +293,16 @@ async fn senders_share_out_what_is_due_and_a_late_one_says_nothing_of_it() {
     assert!(outbox.sent(&heir).await.unwrap());
 }
 
+/// Sends until a notification is like this.
+async fn send_until(pool: &PgPool, sender: &Sender, condition: &str) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while count(pool, condition).await == 0 {
+        assert!(Instant::now() < deadline, "none is {condition}");
+        sender.send_due().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused_is_given_up_after_a_while_and_what_is_away_after_days() {
     let pool = metadata::database("notify_refused").await;
@@ -305,12 +315,7 @@ async fn what_is_refused_is_given_up_after_a_while_and_what_is_away_after_days()
         topic.set(gate);
         tell_all(&pool, [day(vec![table("way", Some(1), 1)], 1)]).await;
         let sender = sender(&pool, rules(), topic.notifier_of(arn).await);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while count(&pool, &format!("dead_at IS NOT NULL AND error_code = '{code}'")).await == 0 {
-            assert!(Instant::now() < deadline);
-            sender.send_due().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        send_until(&pool, &sender, &format!("dead_at IS NOT NULL AND error_code = '{code}'")).await;
         assert_eq!(count(&pool, &format!("error_code = '{code}' AND attempts = 3 AND refusals = 3")).await, 1);
     }
     let said: String = sqlx::query_scalar("SELECT string_agg(error_message, ' ') FROM export_notifications")
@@ -323,16 +328,12 @@ async fn what_is_refused_is_given_up_after_a_while_and_what_is_away_after_days()
     topic.set(Gate::Shut);
     tell_all(&pool, [day(vec![table("way", Some(1), 1)], 1)]).await;
     let sender = sender(&pool, rules(), topic.notifier().await);
-    while count(&pool, "attempts >= 5 AND dead_at IS NULL").await == 0 {
-        sender.send_due().await.unwrap();
-    }
+    send_until(&pool, &sender, "attempts >= 5 AND dead_at IS NULL").await;
     sqlx::raw_sql("UPDATE export_notifications SET queued_at = queued_at - interval '14 days'")
         .execute(&pool)
         .await
         .unwrap();
-    while count(&pool, "dead_at IS NOT NULL AND error_code = 'NOTIFICATION_UNAVAILABLE'").await == 0 {
-        sender.send_due().await.unwrap();
-    }
+    send_until(&pool, &sender, "dead_at IS NOT NULL AND error_code = 'NOTIFICATION_UNAVAILABLE'").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

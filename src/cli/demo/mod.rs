@@ -2,6 +2,7 @@
 
 mod client;
 mod compare;
+mod scheduled;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -150,8 +151,10 @@ async fn show(
     }
     say(json, "5. Every link downloaded with a plain HTTP client and compared with the warehouse, row by row:\n");
     let compared = check(&client, &warehouse, &status, day, json).await?;
+    let nightly = scheduled::show(services, &client, &warehouse, day, json, stop).await?;
     if json {
-        output::json(&serde_json::json!({"requestId": id, "status": status, "compared": compared}));
+        let told = serde_json::json!({"requestId": id, "status": status, "compared": compared, "scheduled": nightly});
+        output::json(&told);
     }
     if !args.once {
         output::note(&next_steps(address, &id, &status));

@@ -194,7 +194,9 @@ async fn pass(mut client: TcpStream, behind: String, mut state: watch::Receiver<
         Gate::Forbidden => {
             // The request is read as far as it comes at once; its end does not matter.
             let mut asked = vec![0; 64 * 1024];
-            client.read(&mut asked).await.ok()?;
+            if client.read(&mut asked).await.ok()? == 0 {
+                return None;
+            }
             let answer = format!(
                 "HTTP/1.1 403 Forbidden\r\ncontent-type: text/xml\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{FORBIDDEN}",
                 FORBIDDEN.len()
