@@ -24,6 +24,7 @@ use crate::config::{AuthKind, ForwardedKind, LinksKind, Settings};
 use crate::error::{ErrorCode, Failure};
 use crate::explain::Explainer;
 use crate::identity::{AuditLog, KeyStore};
+use crate::jobs::coverage::Coverage;
 use crate::jobs::{Heartbeat, Queue, QueueSettings, Requests, ToRetain};
 use crate::links::LinkBook;
 use crate::local::LocalEnvironment;
@@ -37,6 +38,7 @@ use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use crate::warehouse::{ReadLimits, Warehouse};
 
 pub use diagnosis::diagnose;
+pub use scheduling::coverage;
 
 /// The schema of the metadata database, step by step.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -182,6 +184,11 @@ fn explainer(settings: &Settings, pool: &PgPool, patience: Duration) -> Result<E
     Ok(Explainer::new(RuleStore::new(pool.clone()), warehouse, settings.has_pseudonym_key))
 }
 
+/// The calendar of the settings' schedule in this database.
+fn calendar(settings: &Settings, pool: &PgPool) -> Coverage {
+    Coverage::new(pool.clone(), settings.schedule.calendar.zone().name())
+}
+
 impl Services {
     /// Connects to what the settings name; in local mode also starts what they do not.
     pub async fn start(mut settings: Settings, local: bool) -> Result<Self, Failure> {
@@ -322,6 +329,7 @@ impl Services {
             notices: Notices::new(self.pool.clone()),
             audit: AuditLog::new(self.pool.clone()),
             rules: self.rules.clone(),
+            coverage: calendar(&self.settings, &self.pool),
             explainer: explainer(
                 &self.settings,
                 &self.pool,

@@ -34,6 +34,7 @@ pub use self::server::{ConnectionLimits, serve, serve_within};
 use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::Requests;
+use crate::jobs::coverage::Coverage;
 use crate::links::LinkBook;
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
@@ -65,6 +66,8 @@ pub struct ApiContext {
     pub runs: ScheduledRuns,
     /// What the outside is told.
     pub notices: Notices,
+    /// Which days are exported.
+    pub coverage: Coverage,
     /// What administrators did.
     pub audit: AuditLog,
     /// What may leave.

@@ -2,6 +2,7 @@
 //! settings. Results go to standard output, everything else to standard error.
 
 mod classification;
+mod coverage;
 mod demo;
 mod doctor;
 mod export;
@@ -65,6 +66,8 @@ enum Command {
     /// Deletes the files of requests on demand that are older than EXPORTER_RETENTION_DAYS, and archives requests that ended
     /// before EXPORTER_HISTORY_DAYS, as workers do by themselves.
     Retention(retention::RetentionArgs),
+    /// Shows which days of the schedule are exported, as a calendar; exit code 1 if one that is over is not.
+    Coverage(coverage::CoverageArgs),
     /// Checks an export against its manifest: files, counts, schema, times, policy, personal data. Changes nothing.
     Verify(verify::VerifyArgs),
     /// Checks every part of an installation and says what to do.
@@ -109,6 +112,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Key(command) => key::run(&source, &command, cli.json).await,
         Command::Stalled(command) => stalled::run(&source, &command, cli.json).await,
         Command::Retention(args) => retention::run(&source, &args, cli.json).await,
+        Command::Coverage(args) => coverage::run(&source, &args, cli.json).await,
         Command::Verify(args) => verify::run(&args, cli.json).await,
         Command::Doctor => doctor::run(&source, cli.json).await,
         Command::Schema => {

@@ -6,6 +6,7 @@
 
 mod cancel;
 pub mod closing;
+pub mod coverage;
 pub mod days;
 mod ending;
 mod failure;

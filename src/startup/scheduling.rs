@@ -2,13 +2,23 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::Services;
+use super::{Services, calendar, metadata};
+use crate::config::Settings;
 use crate::error::Failure;
+use crate::jobs::coverage::Coverage;
 use crate::jobs::days::Days;
 use crate::schedule::Scheduler;
 
 /// The name of the schedule that the settings describe.
 const SCHEDULE: &str = "daily";
+
+/// The calendar of the settings' schedule, for a command.
+///
+/// # Errors
+/// As [`metadata`].
+pub async fn coverage(settings: &Settings) -> Result<Coverage, Failure> {
+    Ok(calendar(settings, &metadata(settings).await?))
+}
 
 impl Services {
     /// The schedule of the settings.

@@ -172,6 +172,8 @@ const WITHOUT_ID: &[(&str, &str)] = &[
     ("Mutation.requestData", ""),
     // Another tenant's are told apart in classification_rules.
     ("Query.explainExport", ""),
+    // Of all tenants, for administrators of the default one: see coverage.
+    ("Query.coverage", ""),
     ("Query.classification", ""),
     ("Query.unclassifiedColumns", ""),
     ("Query.notifications", ""),

@@ -26,6 +26,7 @@ mod classification_drift;
 mod classification_explain;
 mod classification_rules;
 mod cli;
+mod coverage;
 mod decision_table;
 mod demo;
 mod doctor;

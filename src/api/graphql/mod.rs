@@ -35,6 +35,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::Requests;
+use crate::jobs::coverage::Coverage;
 use crate::links::Visitor;
 use crate::rules::RuleStore;
 use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
@@ -79,6 +80,7 @@ impl Endpoint {
             .data::<AuditLog>(context.audit.clone())
             .data::<RuleStore>(context.rules.clone())
             .data::<Explainer>(context.explainer.clone())
+            .data::<Coverage>(context.coverage.clone())
             .data::<StuckRequests>(context.stuck.clone())
             .data::<ScheduledRuns>(context.runs.clone())
             .data::<Notices>(context.notices.clone())

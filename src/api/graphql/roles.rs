@@ -32,6 +32,8 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Query", "unclassifiedColumns", Role::Admin),
     ("Query", "stalledRequests", Role::Admin),
     ("Query", "notifications", Role::Admin),
+    // Days hold every tenant's rows, and their errors name the warehouse's tables.
+    ("Query", "coverage", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
     ("Mutation", "cancelRequest", Role::Requester),
@@ -46,7 +48,8 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Subscription", "requestProgress", Role::Requester),
 ];
 
-/// Fields about rules, and about what is told of all tenants. There is one set of rules for all tenants, so one tenant's administrator must not change what
+/// Fields about rules, about what is told of all tenants, and about days of the schedule, which hold all tenants' rows.
+/// There is one set of rules for all tenants, so one tenant's administrator must not change what
 /// leaves of another's: these are for administrators of the tenant `default`, to whom tables belong unless they name
 /// another tenant in each row.
 const OF_ALL_TENANTS: &[(&str, &str)] = &[
@@ -55,6 +58,7 @@ const OF_ALL_TENANTS: &[(&str, &str)] = &[
     // They tell of the schedule, which is the tenant `default`'s, of rules, and of every tenant's requests.
     ("Query", "notifications"),
     ("Mutation", "resendNotification"),
+    ("Query", "coverage"),
     ("Mutation", "setColumnClassification"),
     ("Mutation", "setSourceClassification"),
     ("Mutation", "setMetricClassification"),

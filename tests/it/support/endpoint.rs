@@ -14,6 +14,7 @@ use data_exporter::api::{
 use data_exporter::explain::Explainer;
 use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};
 use data_exporter::jobs::days::Days;
+use data_exporter::jobs::coverage::Coverage;
 use data_exporter::jobs::{Requests, Tenant};
 use data_exporter::links::LinkBook;
 use data_exporter::rules::RuleStore;
@@ -184,6 +185,7 @@ impl Endpoint {
             )),
             stuck: StuckRequests::new(pool.clone(), Duration::from_secs(300)),
             notices: Notices::new(pool.clone()),
+            coverage: Coverage::new(pool.clone(), "UTC"),
             audit: AuditLog::new(pool.clone()),
             rules: RuleStore::new(pool.clone()),
             explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse, false),

@@ -1,6 +1,7 @@
 //! What the tests share.
 
 pub(crate) mod cluster;
+pub(crate) mod days;
 pub(crate) mod decisions;
 pub(crate) mod endpoint;
 pub(crate) mod files;

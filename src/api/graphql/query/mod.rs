@@ -6,12 +6,13 @@ use super::super::auth::Identity;
 use super::errors;
 use super::rules;
 use super::types::{
-    AuditEntry, Classification, Connection, ExplainedExport, ExportTable, Notification, NotificationState,
-    RequestStatus, StalledRequest, TableExportJobStatus, TableExportJobStatusFilter, UnclassifiedColumn, page,
-    page_cost,
+    AuditEntry, Classification, Connection, Date, DayCoverage, ExplainedExport, ExportTable, Notification,
+    NotificationState, RequestStatus, StalledRequest, TableExportJobStatus, TableExportJobStatusFilter,
+    UnclassifiedColumn, page, page_cost,
 };
 use crate::explain::Explainer;
 use crate::identity::AuditLog;
+use crate::jobs::coverage::Coverage;
 use crate::jobs::{JobId, Requests};
 use crate::rules::RuleStore;
 use crate::upkeep::{Notices, StuckRequests};
@@ -137,6 +138,19 @@ impl Query {
         let page = page(first, after.as_deref()).map_err(errors::of)?;
         let found = context.data::<Notices>()?.list(state.map(Into::into), &page).await.map_err(errors::of)?;
         Ok(Connection::of(found, &page, |one| (one.occurred_at, one.event_id), Notification::from))
+    }
+
+    /// Which days of the schedule are exported: every day of a range as it stands, with its tables. For administrators of
+    /// the tenant `default`.
+    #[graphql(complexity = "LOOKING + child_complexity")]
+    async fn coverage(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The first day, in the schedule's time zone.")] from: Date,
+        #[graphql(desc = "The last day; included. At most 400 days.")] to: Date,
+    ) -> Result<Vec<DayCoverage>> {
+        let days = context.data::<Coverage>()?.days(from.0, to.0).await.map_err(errors::of)?;
+        Ok(days.into_iter().map(DayCoverage::from).collect())
     }
 
     /// What administrators did in the affairs of the tenant, newest first. For administrators.

@@ -3,6 +3,7 @@
 mod audit;
 mod classification;
 mod connection;
+mod coverage;
 mod enums;
 mod explained;
 mod notices;
@@ -16,6 +17,7 @@ mod tables;
 pub(super) use self::audit::AuditEntry;
 pub(super) use self::classification::{ChangedRule, Classification, ClassificationCode};
 pub(super) use self::connection::{Connection, page, page_cost};
+pub(super) use self::coverage::DayCoverage;
 pub(super) use self::enums::{Compression, ExportFormat, ExportKind, RequestState, TableState};
 pub(super) use self::explained::{ExplainedExport, UnclassifiedColumn};
 pub(super) use self::notices::{Notification, NotificationState};
