@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use classification::TableName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -58,6 +58,14 @@ pub struct StatusFilter {
     pub kind: Option<JobKind>,
     /// Of this job.
     pub job: Option<JobId>,
+    /// Of days of the schedule from this one on.
+    pub from: Option<NaiveDate>,
+    /// Of days of the schedule up to this one.
+    pub to: Option<NaiveDate>,
+    /// Of this revision.
+    pub revision: Option<i32>,
+    /// Only the latest revision of each table of a day.
+    pub latest: bool,
 }
 
 /// A table that the rules allow to be exported.
@@ -246,6 +254,10 @@ impl Requests {
             .bind(page.after.as_ref().map(|after| after.1))
             .bind(page.after.as_ref().map(|after| after.2.clone()))
             .bind(page.limit)
+            .bind(filter.from)
+            .bind(filter.to)
+            .bind(filter.revision)
+            .bind(filter.latest)
             .fetch_all(&self.pool)
             .await
             .map_err(metadata_failure)

@@ -9,6 +9,7 @@ use data_exporter::jobs::days::{DayRun, Days, Fire, Now};
 use serde_json::{Value, json};
 
 use crate::support::days::{self, day};
+use crate::support::endpoint::{Endpoint, Options};
 use crate::support::offered::{offer, run};
 use crate::support::platform::Platform;
 
@@ -126,4 +127,64 @@ async fn days_stand_as_they_are() {
     assert_eq!(output.status.code(), Some(0));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found[0]["state"], &found[0]["tables"][1]["revision"]), (&json!("EXPORTED"), &json!(3)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_are_filtered_by_day_and_revision() {
+    let endpoint = Endpoint::with("statuses_filter", Options::default()).await;
+    for (date, table, revision, status) in [
+        ("2026-03-01", "event", 1, "COMPLETED"),
+        ("2026-03-02", "event", 1, "COMPLETED"),
+        ("2026-03-02", "event", 2, "FAILED"),
+        ("2026-03-02", "kind", 1, "COMPLETED"),
+    ] {
+        sqlx::query(
+            "INSERT INTO table_export_job_statuses (job_id, kind, tenant, schedule, table_name, export_date, window_start,
+                 window_end, revision, status, manifest_url, error_code, completed_at)
+             VALUES (gen_random_uuid(), 'scheduled', 'default', 'daily', $2, $1::date, $1::date, $1::date + 1, $3, $4,
+                 CASE $4 WHEN 'COMPLETED' THEN 's3://b/k' END, CASE $4 WHEN 'FAILED' THEN 'INTERNAL' END,
+                 clock_timestamp())",
+        )
+        .bind(date.parse::<NaiveDate>().unwrap())
+        .bind(table)
+        .bind(revision)
+        .bind(status)
+        .execute(&endpoint.pool)
+        .await
+        .unwrap();
+    }
+    for (filter, expected) in [
+        ("{}", &["2026-03-01 event 1", "2026-03-02 event 1", "2026-03-02 event 2", "2026-03-02 kind 1"][..]),
+        ("{from: \"2026-03-02\"}", &["2026-03-02 event 1", "2026-03-02 event 2", "2026-03-02 kind 1"]),
+        ("{to: \"2026-03-01\"}", &["2026-03-01 event 1"]),
+        ("{revision: 2}", &["2026-03-02 event 2"]),
+        ("{latest: true}", &["2026-03-01 event 1", "2026-03-02 event 2", "2026-03-02 kind 1"]),
+        ("{latest: true, status: \"COMPLETED\"}", &["2026-03-01 event 1", "2026-03-02 kind 1"]),
+        (
+            "{from: \"2026-03-02\", to: \"2026-03-02\", table: \"event\", kind: SCHEDULED, latest: false}",
+            &["2026-03-02 event 1", "2026-03-02 event 2"],
+        ),
+        ("{kind: ON_DEMAND}", &[]),
+    ] {
+        let query = format!(
+            "{{ tableExportJobStatuses(filter: {filter}) {{ edges {{ node {{ exportDate table revision }} }} }} }}"
+        );
+        let data = endpoint.data(&query, json!({})).await;
+        let mut found: Vec<String> = data["tableExportJobStatuses"]["edges"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|edge| &edge["node"])
+            .map(|node| {
+                format!(
+                    "{} {} {}",
+                    node["exportDate"].as_str().unwrap(),
+                    node["table"].as_str().unwrap(),
+                    node["revision"]
+                )
+            })
+            .collect();
+        found.sort();
+        assert_eq!(found, expected, "{filter}");
+    }
 }

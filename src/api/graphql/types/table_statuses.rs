@@ -80,6 +80,14 @@ pub(in crate::api::graphql) struct TableExportJobStatusFilter {
     kind: Option<ExportKind>,
     /// Of this export.
     request_id: Option<String>,
+    /// Of days of the schedule from this one on.
+    from: Option<Date>,
+    /// Of days of the schedule up to this one, included.
+    to: Option<Date>,
+    /// Of this revision.
+    revision: Option<i32>,
+    /// True: of each table of a day only its latest revision. Requests have no other.
+    latest: Option<bool>,
 }
 
 impl TableExportJobStatusFilter {
@@ -98,6 +106,10 @@ impl TableExportJobStatusFilter {
             status: self.status,
             kind: self.kind.map(Into::into),
             job,
+            from: self.from.map(|date| date.0),
+            to: self.to.map(|date| date.0),
+            revision: self.revision,
+            latest: self.latest.unwrap_or(false),
         }))
     }
 }
