@@ -34,19 +34,20 @@ use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
 use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
+use crate::upkeep::exported::Exported;
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use crate::warehouse::{ReadLimits, Warehouse};
 
 pub use diagnosis::diagnose;
-pub use scheduling::coverage;
+pub use scheduling::{coverage, exported};
 
 /// The schema of the metadata database, step by step.
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// Connections to the metadata database, at most. Heartbeats have one of their own beside these.
 const METADATA_CONNECTIONS: u32 = 16;
-/// Connections to the warehouse for whoever asks what the rules do: a count can read much.
-const EXPLAINING_CONNECTIONS: u32 = 2;
+/// Connections to the warehouse for whoever asks what the rules do, and what is out: a count can read much.
+const ASKING_CONNECTIONS: u32 = 2;
 /// How often the metrics drop what is too old to be rendered.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How long a GraphQL request may run.
@@ -160,28 +161,28 @@ async fn check_migrated(pool: &PgPool) -> Result<(), Failure> {
 /// As [`metadata`], and `WAREHOUSE_DENIED` for an address that is none.
 pub async fn explaining(settings: &Settings) -> Result<(RuleStore, Explainer), Failure> {
     let pool = metadata(settings).await?;
-    let explainer = explainer(settings, &pool, settings.statement_timeout)?;
+    let explainer = explainer(settings, &pool, asked(settings, settings.statement_timeout)?);
     Ok((RuleStore::new(pool), explainer))
 }
 
-/// Explains the rules of this metadata database against the settings' warehouse, whose answers may each take this
-/// long.
+/// Explains the rules of this metadata database against this warehouse.
+fn explainer(settings: &Settings, pool: &PgPool, warehouse: Option<Arc<dyn Warehouse>>) -> Explainer {
+    Explainer::new(RuleStore::new(pool.clone()), warehouse, settings.has_pseudonym_key)
+}
+
+/// The settings' warehouse for whoever asks for its catalog and counts, each of which may take this long.
 ///
 /// # Errors
 /// `WAREHOUSE_DENIED` for an address that is none.
-fn explainer(settings: &Settings, pool: &PgPool, patience: Duration) -> Result<Explainer, Failure> {
-    let warehouse: Option<Arc<dyn Warehouse>> = match settings.warehouse_url.clone() {
-        Some(url) => {
-            let options = PostgresOptions {
-                max_connections: EXPLAINING_CONNECTIONS,
-                statement_timeout: patience,
-                ..Default::default()
-            };
-            Some(Arc::new(PostgresWarehouse::new(url, options)?))
-        }
-        None => None,
+fn asked(settings: &Settings, patience: Duration) -> Result<Option<Arc<dyn Warehouse>>, Failure> {
+    let Some(url) = settings.warehouse_url.clone() else { return Ok(None) };
+    let options = PostgresOptions {
+        max_connections: ASKING_CONNECTIONS,
+        statement_timeout: patience,
+        max_replica_lag: settings.max_replica_lag,
+        ..Default::default()
     };
-    Ok(Explainer::new(RuleStore::new(pool.clone()), warehouse, settings.has_pseudonym_key))
+    Ok(Some(Arc::new(PostgresWarehouse::new(url, options)?)))
 }
 
 /// The calendar of the settings' schedule in this database.
@@ -314,6 +315,8 @@ impl Services {
 
     /// The endpoint's routes.
     fn router(&self, address: SocketAddr, metrics: PrometheusHandle) -> Result<axum::Router, Failure> {
+        let patience = self.settings.statement_timeout.min(REQUEST_TIMEOUT - Duration::from_secs(2));
+        let asked = asked(&self.settings, patience)?;
         let ours = || self.settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         Ok(api::router(ApiContext {
             requests: self.requests.clone(),
@@ -330,11 +333,8 @@ impl Services {
             audit: AuditLog::new(self.pool.clone()),
             rules: self.rules.clone(),
             coverage: calendar(&self.settings, &self.pool),
-            explainer: explainer(
-                &self.settings,
-                &self.pool,
-                self.settings.statement_timeout.min(REQUEST_TIMEOUT - Duration::from_secs(2)),
-            )?,
+            exported: Exported::new(calendar(&self.settings, &self.pool), Arc::clone(&self.store), asked.clone()),
+            explainer: explainer(&self.settings, &self.pool, asked),
             auth: self.authenticator()?,
             rate: RateLimit { per_second: self.settings.rate_limit, burst: self.settings.rate_burst },
             websockets_of_identity: self.settings.websockets_per_identity,

@@ -1,8 +1,8 @@
 //! The endpoint: GraphQL over HTTP and websockets, GraphiQL where it is enabled, links, health and metrics.
 //!
 //! It queues requests and reads what became of them. It never runs an export, asks a warehouse for nothing but its
-//! catalog and counts when somebody wants the rules explained, and hands out links without touching the objects
-//! behind them. Everything that arrives is limited before it is understood: how
+//! catalog and counts when somebody wants the rules explained or asks whether a day is out, and hands out links without
+//! touching the objects behind them. Everything that arrives is limited before it is understood: how
 //! long it may take to arrive, how large it is, how deep it nests, how long it may run.
 
 pub mod auth;
@@ -39,6 +39,7 @@ use crate::links::LinkBook;
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
+use crate::upkeep::exported::Exported;
 
 /// How download links are made.
 #[derive(Debug, Clone)]
@@ -68,6 +69,8 @@ pub struct ApiContext {
     pub notices: Notices,
     /// Which days are exported.
     pub coverage: Coverage,
+    /// Says whether a day is safely out. It reads manifests, and asks whether the files that they list are there.
+    pub exported: Exported,
     /// What administrators did.
     pub audit: AuditLog,
     /// What may leave.

@@ -6,6 +6,7 @@ mod coverage;
 mod demo;
 mod doctor;
 mod export;
+mod exported;
 mod key;
 mod output;
 mod retention;
@@ -68,6 +69,8 @@ enum Command {
     Retention(retention::RetentionArgs),
     /// Shows which days of the schedule are exported, as a calendar; exit code 1 if one that is over is not.
     Coverage(coverage::CoverageArgs),
+    /// Says whether a table of a day is safely out: published, still in the bucket, and without late rows; exit code 1 if not.
+    IsExported(exported::ExportedArgs),
     /// Checks an export against its manifest: files, counts, schema, times, policy, personal data. Changes nothing.
     Verify(verify::VerifyArgs),
     /// Checks every part of an installation and says what to do.
@@ -113,6 +116,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Stalled(command) => stalled::run(&source, &command, cli.json).await,
         Command::Retention(args) => retention::run(&source, &args, cli.json).await,
         Command::Coverage(args) => coverage::run(&source, &args, cli.json).await,
+        Command::IsExported(args) => exported::run(&source, &args, cli.json).await,
         Command::Verify(args) => verify::run(&args, cli.json).await,
         Command::Doctor => doctor::run(&source, cli.json).await,
         Command::Schema => {

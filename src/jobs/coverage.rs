@@ -3,12 +3,15 @@
 //! It is read, never changed, and says nothing of the bucket or the warehouse: whether files are still there, and
 //! whether rows came late, `upkeep` finds out.
 
+mod table;
+
 use std::collections::BTreeMap;
 
 use chrono::NaiveDate;
 use sqlx::postgres::PgPool;
 use uuid::Uuid;
 
+pub use self::table::{Publication, TableOfDay, TableOfDayState};
 use super::failure::metadata_failure;
 use super::model::{JobId, StoredError};
 use crate::error::{ErrorCode, Failure};

@@ -1,13 +1,16 @@
 //! What runs and reads the schedule.
 
+use std::sync::Arc;
+
 use tokio_util::sync::CancellationToken;
 
-use super::{Services, calendar, metadata};
+use super::{Services, asked, calendar, metadata, store};
 use crate::config::Settings;
 use crate::error::Failure;
 use crate::jobs::coverage::Coverage;
 use crate::jobs::days::Days;
 use crate::schedule::Scheduler;
+use crate::upkeep::exported::Exported;
 
 /// The name of the schedule that the settings describe.
 const SCHEDULE: &str = "daily";
@@ -18,6 +21,15 @@ const SCHEDULE: &str = "daily";
 /// As [`metadata`].
 pub async fn coverage(settings: &Settings) -> Result<Coverage, Failure> {
     Ok(calendar(settings, &metadata(settings).await?))
+}
+
+/// Says whether days are safely out, for a command.
+///
+/// # Errors
+/// As [`metadata`], what keeps the bucket from being reached, and `WAREHOUSE_DENIED` for an address that is none.
+pub async fn exported(settings: &Settings) -> Result<Exported, Failure> {
+    let coverage = coverage(settings).await?;
+    Ok(Exported::new(coverage, Arc::new(store(settings).await?), asked(settings, settings.statement_timeout)?))
 }
 
 impl Services {

@@ -1,9 +1,10 @@
-//! What administrators do to keep the service going: clear requests that are stuck, resend
-//! notifications that were given up, and ask the parts how they are.
+//! What administrators do to keep the service going: clear requests that are stuck, run days of the schedule and see
+//! whether one is safely out, resend notifications that were given up, and ask the parts how they are.
 //!
 //! Whatever changes something is written to the audit in the same transaction.
 
 pub mod doctor;
+pub mod exported;
 mod notices;
 mod runs;
 mod stuck;

@@ -174,6 +174,8 @@ const WITHOUT_ID: &[(&str, &str)] = &[
     ("Query.explainExport", ""),
     // Of all tenants, for administrators of the default one: see coverage.
     ("Query.coverage", ""),
+    ("Query.isExported", ""),
+    ("Query.exportedTables", ""),
     ("Query.classification", ""),
     ("Query.unclassifiedColumns", ""),
     ("Query.notifications", ""),

@@ -55,6 +55,7 @@ mod gate_types;
 mod history;
 mod hostile;
 mod house;
+mod is_exported;
 mod limits;
 mod links;
 mod listening;

@@ -39,6 +39,7 @@ use crate::jobs::coverage::Coverage;
 use crate::links::Visitor;
 use crate::rules::RuleStore;
 use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
+use crate::upkeep::exported::Exported;
 
 type ExporterSchema = Schema<Query, Mutation, Subscription>;
 
@@ -81,6 +82,7 @@ impl Endpoint {
             .data::<RuleStore>(context.rules.clone())
             .data::<Explainer>(context.explainer.clone())
             .data::<Coverage>(context.coverage.clone())
+            .data::<Exported>(context.exported.clone())
             .data::<StuckRequests>(context.stuck.clone())
             .data::<ScheduledRuns>(context.runs.clone())
             .data::<Notices>(context.notices.clone())

@@ -32,8 +32,10 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Query", "unclassifiedColumns", Role::Admin),
     ("Query", "stalledRequests", Role::Admin),
     ("Query", "notifications", Role::Admin),
-    // Days hold every tenant's rows, and their errors name the warehouse's tables.
+    // Days are the default tenant's, and rows that are held back are counted, whoever's they are.
     ("Query", "coverage", Role::Admin),
+    ("Query", "isExported", Role::Admin),
+    ("Query", "exportedTables", Role::Admin),
     ("Mutation", "requestData", Role::Requester),
     ("Mutation", "requestStatus", Role::Requester),
     ("Mutation", "cancelRequest", Role::Requester),
@@ -48,7 +50,7 @@ pub(super) const DECISIONS: &[(&str, &str, Role)] = &[
     ("Subscription", "requestProgress", Role::Requester),
 ];
 
-/// Fields about rules, about what is told of all tenants, and about days of the schedule, which hold all tenants' rows.
+/// Fields about rules, about what is told of all tenants, and about days of the schedule, which are the tenant `default`'s.
 /// There is one set of rules for all tenants, so one tenant's administrator must not change what
 /// leaves of another's: these are for administrators of the tenant `default`, to whom tables belong unless they name
 /// another tenant in each row.
@@ -59,6 +61,8 @@ const OF_ALL_TENANTS: &[(&str, &str)] = &[
     ("Query", "notifications"),
     ("Mutation", "resendNotification"),
     ("Query", "coverage"),
+    ("Query", "isExported"),
+    ("Query", "exportedTables"),
     ("Mutation", "setColumnClassification"),
     ("Mutation", "setSourceClassification"),
     ("Mutation", "setMetricClassification"),

@@ -23,6 +23,7 @@ use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
 use data_exporter::upkeep::{Notices, ScheduledRuns, StuckRequests};
+use data_exporter::upkeep::exported::Exported;
 use data_exporter::warehouse::Warehouse;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};
@@ -188,6 +189,7 @@ impl Endpoint {
             coverage: Coverage::new(pool.clone(), "UTC"),
             audit: AuditLog::new(pool.clone()),
             rules: RuleStore::new(pool.clone()),
+            exported: Exported::new(Coverage::new(pool.clone(), "UTC"), Arc::new(Signer), options.warehouse.clone()),
             explainer: Explainer::new(RuleStore::new(pool.clone()), options.warehouse, false),
             auth,
             rate: options.rate,

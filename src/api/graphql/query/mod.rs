@@ -6,16 +6,18 @@ use super::super::auth::Identity;
 use super::errors;
 use super::rules;
 use super::types::{
-    AuditEntry, Classification, Connection, Date, DayCoverage, ExplainedExport, ExportTable, Notification,
-    NotificationState, RequestStatus, StalledRequest, TableExportJobStatus, TableExportJobStatusFilter,
+    AuditEntry, Classification, Connection, Date, DayCoverage, ExplainedExport, ExportTable, ExportedTable,
+    Notification, NotificationState, RequestStatus, StalledRequest, TableExportJobStatus, TableExportJobStatusFilter,
     UnclassifiedColumn, page, page_cost,
 };
+use crate::error::{ErrorCode, Failure};
 use crate::explain::Explainer;
 use crate::identity::AuditLog;
 use crate::jobs::coverage::Coverage;
 use crate::jobs::{JobId, Requests};
 use crate::rules::RuleStore;
 use crate::upkeep::{Notices, StuckRequests};
+use crate::upkeep::exported::Exported;
 
 /// What it costs to have an export explained: two questions that read rows.
 const EXPLAINING: usize = 5_000;
@@ -153,6 +155,35 @@ impl Query {
         Ok(days.into_iter().map(DayCoverage::from).collect())
     }
 
+    /// Whether a table of a day is safely out: published, still in the bucket, and with as many rows as the warehouse has of
+    /// that day now. A bucket or a warehouse that does not answer makes this an error, never a yes. For administrators of the
+    /// tenant `default`.
+    #[graphql(complexity = "EXPLAINING + child_complexity")]
+    async fn is_exported(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The table, see `exportTables`.")] table: String,
+        #[graphql(desc = "The day, in the schedule's time zone.")] date: Date,
+    ) -> Result<ExportedTable> {
+        let found = out(context, &table, date, date).await?;
+        // Only a date that the zone has skipped has no answer.
+        let skipped = || Failure::new(ErrorCode::RangeInvalid, format!("the schedule's time zone has no {}", date.0));
+        found.into_iter().next().ok_or_else(|| errors::of(skipped()))
+    }
+
+    /// The same for every day of a range. Each day counts rows of the warehouse: ask for fewer if it takes too long. For
+    /// administrators of the tenant `default`.
+    #[graphql(complexity = "EXPLAINING + 31 * child_complexity")]
+    async fn exported_tables(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The table, see `exportTables`.")] table: String,
+        #[graphql(desc = "The first day, in the schedule's time zone.")] from: Date,
+        #[graphql(desc = "The last day; included. At most 31 days.")] to: Date,
+    ) -> Result<Vec<ExportedTable>> {
+        out(context, &table, from, to).await
+    }
+
     /// What administrators did in the affairs of the tenant, newest first. For administrators.
     #[graphql(complexity = "page_cost(first, child_complexity)")]
     async fn audit_log(
@@ -166,6 +197,13 @@ impl Query {
         let entries = context.data::<AuditLog>()?.list(&identity.tenant, &page).await.map_err(errors::of)?;
         Ok(Connection::of(entries, &page, |entry| entry.id, AuditEntry::from))
     }
+}
+
+/// Whether a table is out, day by day.
+async fn out(context: &Context<'_>, table: &str, from: Date, to: Date) -> Result<Vec<ExportedTable>> {
+    let table = rules::table_named(table)?;
+    let days = context.data::<Exported>()?.days(&table, from.0, to.0).await.map_err(errors::of)?;
+    Ok(days.into_iter().map(ExportedTable::from).collect())
 }
 
 /// One request of the asker's tenant. What is malformed, unknown or another's was not requested, all alike.
