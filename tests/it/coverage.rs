@@ -21,7 +21,9 @@ async fn told(coverage: &Coverage, date: &str) -> DayCoverage {
 }
 
 /// A table of a day in a few words: name, status, revision, published revision, rows.
-fn tables(day: &DayCoverage) -> Vec<(&str, &str, i32, Option<i32>, Option<i64>)> {
+type Told<'a> = (&'a str, &'a str, i32, Option<i32>, Option<i64>);
+
+fn tables(day: &DayCoverage) -> Vec<Told<'_>> {
     let tables = day.tables.iter();
     tables.map(|t| (t.name.as_str(), t.status.as_str(), t.revision, t.published_revision, t.rows)).collect()
 }
