@@ -33,8 +33,8 @@ use crate::pipeline::{Layout, Pipeline, PipelineSettings, Retained, Worker, arch
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
 use crate::storage::s3::{S3Settings, S3Store};
-use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use crate::upkeep::exported::Exported;
+use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use crate::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 use crate::warehouse::{ReadLimits, Warehouse};
 

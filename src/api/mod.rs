@@ -38,8 +38,8 @@ use crate::jobs::coverage::Coverage;
 use crate::links::LinkBook;
 use crate::rules::RuleStore;
 use crate::storage::ObjectStore;
-use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use crate::upkeep::exported::Exported;
+use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 
 /// How download links are made.
 #[derive(Debug, Clone)]

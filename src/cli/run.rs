@@ -150,9 +150,8 @@ fn say(done: &Done) {
         output::grouped(rows)
     ));
     for table in &job.tables {
-        match &table.error {
-            Some(error) => output::line(&format!("  {}: {} [{}]", table.name, error.message, error.code)),
-            None => {}
+        if let Some(error) = &table.error {
+            output::line(&format!("  {}: {} [{}]", table.name, error.message, error.code));
         }
     }
     if let (true, Some(error)) = (job.tables.is_empty(), &job.error) {

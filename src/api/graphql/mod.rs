@@ -38,8 +38,8 @@ use crate::jobs::Requests;
 use crate::jobs::coverage::Coverage;
 use crate::links::Visitor;
 use crate::rules::RuleStore;
-use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use crate::upkeep::exported::Exported;
+use crate::upkeep::{Notices, ScheduledRuns, StuckRequests};
 
 type ExporterSchema = Schema<Query, Mutation, Subscription>;
 

@@ -18,7 +18,8 @@ use crate::storage::ObjectKey;
 use crate::upkeep::{ScheduledRuns, Todo, Wish};
 
 /// How an administrator would look at the day's tables.
-const STATUSES: &str = "query($date: Date!) { tableExportJobStatuses(filter: {from: $date, to: $date, latest: true}, first: 100) {
+const STATUSES: &str =
+    "query($date: Date!) { tableExportJobStatuses(filter: {from: $date, to: $date, latest: true}, first: 100) {
     edges { node { table status rowCount manifestUrl } } } }";
 /// What was told last.
 const TOLD: &str = "{ notifications(first: 20) { edges { node { type status state body } } } }";

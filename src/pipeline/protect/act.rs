@@ -37,7 +37,7 @@ pub(super) struct Act {
 enum Work {
     Null,
     Text(Action),
-    Pseudonyms(Of, Maker),
+    Pseudonyms(Of, Box<Maker>),
     Round(i8),
     Truncate(TimePart),
 }
@@ -90,7 +90,7 @@ impl Act {
                 if !has_key {
                     return Err(Refused::Key);
                 }
-                Work::Pseudonyms(of, Maker::new(domain, *per_day))
+                Work::Pseudonyms(of, Box::new(Maker::new(domain, *per_day)))
             }
             Action::Redact
             | Action::MaskLast4

@@ -13,8 +13,8 @@ use data_exporter::api::{
 };
 use data_exporter::explain::Explainer;
 use data_exporter::identity::{Actor, AuditLog, KeyStore, NewKey, Role};
-use data_exporter::jobs::days::Days;
 use data_exporter::jobs::coverage::Coverage;
+use data_exporter::jobs::days::Days;
 use data_exporter::jobs::{Requests, Tenant};
 use data_exporter::links::LinkBook;
 use data_exporter::rules::RuleStore;
@@ -22,8 +22,8 @@ use data_exporter::schedule::{Calendar, CatchUp, Scheduler};
 use data_exporter::storage::{
     ObjectKey, ObjectMeta, ObjectStore, PresignedLink, PutOutcome, StorageError, UploadId, UploadedPart,
 };
-use data_exporter::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use data_exporter::upkeep::exported::Exported;
+use data_exporter::upkeep::{Notices, ScheduledRuns, StuckRequests};
 use data_exporter::warehouse::Warehouse;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reqwest::{Client, Response};

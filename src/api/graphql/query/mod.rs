@@ -16,8 +16,8 @@ use crate::identity::AuditLog;
 use crate::jobs::coverage::Coverage;
 use crate::jobs::{JobId, Requests};
 use crate::rules::RuleStore;
-use crate::upkeep::{Notices, StuckRequests};
 use crate::upkeep::exported::Exported;
+use crate::upkeep::{Notices, StuckRequests};
 
 /// What it costs to have an export explained: two questions that read rows.
 const EXPLAINING: usize = 5_000;

@@ -6,6 +6,7 @@
 
 mod boolean;
 mod cursor;
+mod error;
 mod exact;
 mod fidelity;
 #[cfg(any(test, fuzzing))]
@@ -47,6 +48,7 @@ use self::varlen::{Bytea, Bytes, Jsonb, Text, TimeText, UuidText};
 use super::super::OnUnrepresentable;
 use super::types::{Decoding, Guard, Spelling};
 
+pub(super) use self::error::{DecodeError, ValueError};
 pub(super) use self::fidelity::Fidelity;
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
@@ -73,31 +75,6 @@ impl Default for BatchLimits {
     fn default() -> Self {
         Self { rows: 8192, bytes: 256 << 10 }
     }
-}
-
-/// Why one value was not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ValueError {
-    /// The file's type has no such value.
-    Unrepresentable(&'static str),
-    /// The bytes are not what the type's are.
-    Malformed(&'static str),
-}
-
-/// Why the stream could not be decoded. Holds no content.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum DecodeError {
-    /// A value of the column at this place.
-    #[error("column {column}: {reason:?}")]
-    Value {
-        /// The column's place in the scan.
-        column: usize,
-        /// Why.
-        reason: ValueError,
-    },
-    /// The frame around the values.
-    #[error("{0}")]
-    Frame(&'static str),
 }
 
 /// Takes values of one column, and gives them away as an array.
