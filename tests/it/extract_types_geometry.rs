@@ -150,7 +150,8 @@ fn point(srid: u32, x: f64, y: f64) -> String {
 #[tokio::test]
 async fn geometry_of_an_extension_becomes_well_known_binary_of_one_reference_system() {
     let mut test = TestWarehouse::new("types_geometry").await;
-    test.run(format!("DROP SCHEMA IF EXISTS stand_in CASCADE; CREATE EXTENSION IF NOT EXISTS plpgsql; {STAND_IN}")).await;
+    test.run(format!("DROP SCHEMA IF EXISTS stand_in CASCADE; CREATE EXTENSION IF NOT EXISTS plpgsql; {STAND_IN}"))
+        .await;
     test.run("CREATE TABLE t (id bigint, g stand_in.geometry)").await;
     for (id, value) in [point(4326, 1.25, 2.0), "NULL".to_owned(), point(4326, -3.0, 4.5)].iter().enumerate() {
         test.run(format!("INSERT INTO t VALUES ({id}, {value})")).await;
