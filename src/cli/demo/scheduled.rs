@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::NaiveDate;
 use secrecy::SecretString;
 use serde_json::{Map, Value, json};
@@ -20,7 +19,7 @@ use crate::upkeep::{ScheduledRuns, Todo, Wish};
 /// How an administrator would look at the day's tables.
 const STATUSES: &str =
     "query($date: Date!) { tableExportJobStatuses(filter: {from: $date, to: $date, latest: true}, first: 100) {
-    edges { node { table status rowCount manifestUrl } } } }";
+    edges { node { table status rows } } } }";
 /// What was told last.
 const TOLD: &str = "{ notifications(first: 20) { edges { node { type status state body } } } }";
 
@@ -53,7 +52,7 @@ pub(super) async fn show(
         Failure::new(ErrorCode::Internal, format!("{day} is not exported as a whole; see _FAILED in {folder}"))
     })?;
     if !json {
-        tree(services, &folder).await?;
+        tree(services, &folder, &summary).await?;
     }
     let mut compared = Map::new();
     for table in summary["tables"].as_array().into_iter().flatten() {
@@ -61,7 +60,7 @@ pub(super) async fn show(
         let manifest = read(services, &format!("{folder}/{name}/_manifest")).await?;
         let mut files = Vec::new();
         for entry in manifest["entries"].as_array().into_iter().flatten() {
-            files.push(object(services, entry["url"].as_str().unwrap_or_default()).await?);
+            files.push(client.download(&link(services, entry["url"].as_str().unwrap_or_default()).await?).await?);
         }
         // A table without a time is exported whole, by the schedule alone.
         let rows = match compare::EXPECTED.iter().any(|(expected, ..)| *expected == name) {
@@ -70,34 +69,43 @@ pub(super) async fn show(
         };
         compared.insert(name.to_owned(), rows.into());
     }
-    let listed = client.ask(STATUSES, json!({"date": day.to_string()})).await?["tableExportJobStatuses"].take();
+    let statuses = client.ask(STATUSES, json!({"date": day.to_string()})).await?["tableExportJobStatuses"].take();
     let told = client.ask(TOLD, json!({})).await?["notifications"].take();
     if !json {
-        tell(&listed, &told, day);
+        tell(&statuses, &told, day);
     }
     Ok(compared)
 }
 
-/// The day's tree, with the files of each folder.
-async fn tree(services: &Services, folder: &str) -> Result<(), Failure> {
+/// The day's tree: the tables' folders, the rules beside them, and what stands there last.
+async fn tree(services: &Services, folder: &str, summary: &Value) -> Result<(), Failure> {
     output::line(&format!("   s3://{}/{folder}/", services.store.bucket()));
-    let mut names = services.store.list(&ObjectKey::new(folder)?).await?;
-    names.sort();
-    for name in names {
+    let tables = summary["tables"].as_array().into_iter().flatten().filter_map(|table| table["name"].as_str());
+    for inner in tables.chain(["classifications"]) {
+        let names = listed(services, &format!("{folder}/{inner}")).await?;
+        output::line(&format!("     {:<22} {}", format!("{inner}/"), names.join(" ")));
+    }
+    for name in listed(services, folder).await? {
         output::line(&format!("     {name}"));
     }
     output::line("");
     Ok(())
 }
 
-fn tell(listed: &Value, told: &Value, day: NaiveDate) {
+async fn listed(services: &Services, folder: &str) -> Result<Vec<String>, Failure> {
+    let mut names = services.store.list(&ObjectKey::new(folder)?).await?;
+    names.sort();
+    Ok(names)
+}
+
+fn tell(statuses: &Value, told: &Value, day: NaiveDate) {
     output::line("   table_export_job_statuses:\n");
-    for status in listed["edges"].as_array().into_iter().flatten().map(|edge| &edge["node"]) {
+    for status in statuses["edges"].as_array().into_iter().flatten().map(|edge| &edge["node"]) {
         output::line(&format!(
             "   {:<22} {:<12} {:>12} rows",
             status["table"].as_str().unwrap_or_default(),
             status["status"].as_str().unwrap_or_default(),
-            output::grouped(status["rowCount"].as_i64().unwrap_or_default()),
+            output::grouped(status["rows"].as_i64().unwrap_or_default()),
         ));
     }
     let of_day = |node: &&Value| node["body"]["date"].as_str() == Some(&day.to_string());
@@ -117,8 +125,8 @@ async fn read(services: &Services, key: &str) -> Result<Value, Failure> {
     serde_json::from_slice(&bytes).map_err(|_| Failure::new(ErrorCode::Internal, format!("'{key}' is not JSON")))
 }
 
-/// The object at an `s3://` address of a manifest.
-async fn object(services: &Services, url: &str) -> Result<Bytes, Failure> {
+/// A link to the object at an `s3://` address of a manifest.
+async fn link(services: &Services, url: &str) -> Result<String, Failure> {
     let key = url.strip_prefix(&format!("s3://{}/", services.store.bucket())).unwrap_or(url);
-    Ok(services.store.get(&ObjectKey::new(key)?).await?)
+    Ok(services.store.presign_get(&ObjectKey::new(key)?, services.settings.link_ttl).await?.url)
 }
