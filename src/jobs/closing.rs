@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
 use sqlx::types::Json;
+use sqlx::{Postgres, Transaction};
 use uuid::Uuid;
 
 use super::model::{JobId, PublishedFile, Window};
@@ -207,7 +208,9 @@ impl Queue {
         let Some(day) = ended_day(&mut tx, self.only_job()).await? else { return Ok(false) };
         let (job, succeeded) = (day.job, day.succeeded());
         let ended = Event::DayEnded { day: Box::new(day.clone()) };
-        write(day).await?;
+        if let Err(failure) = write(day).await {
+            return Err(let_go(tx, failure).await);
+        }
         sqlx::query(include_str!("sql/days/close.sql"))
             .bind(job.0)
             .bind(succeeded)
@@ -238,7 +241,10 @@ impl Queue {
             .map_err(QueueError::from)?;
         let Some(row) = found else { return Ok(false) };
         if let (false, Some(files)) = (row.outdated, row.files) {
-            replace(Swap { folder: row.folder, files: files.0, earlier: row.earlier.0 }).await?;
+            let swap = Swap { folder: row.folder, files: files.0, earlier: row.earlier.0 };
+            if let Err(failure) = replace(swap).await {
+                return Err(let_go(tx, failure).await);
+            }
         }
         sqlx::query(include_str!("sql/days/swap_done.sql"))
             .bind(row.job_id)
@@ -250,6 +256,13 @@ impl Queue {
         tracing::info!(job = %row.job_id, table = row.table_name, "a restated table can be seen in its folder");
         Ok(true)
     }
+}
+
+/// Lets go of what is locked before the failure is told, so that whoever tries it next does not find it taken.
+async fn let_go(tx: Transaction<'_, Postgres>, failure: Failure) -> Failure {
+    // Where this fails too, the server ends the transaction with its connection.
+    let _ = tx.rollback().await;
+    failure
 }
 
 async fn ended_day(tx: &mut PgConnection, only: Option<JobId>) -> Result<Option<EndedDay>, QueueError> {
