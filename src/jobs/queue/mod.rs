@@ -213,8 +213,16 @@ impl Queue {
     {
         let mut connection = self.pool.acquire().await?;
         let mut transaction = connection.begin().await?;
-        let done = work(&mut transaction).await?;
-        transaction.commit().await?;
-        Ok(done)
+        match work(&mut transaction).await {
+            Ok(done) => {
+                transaction.commit().await?;
+                Ok(done)
+            }
+            Err(error) => {
+                // Now, not when the connection is used again: whoever comes next skips what is still locked.
+                let _ = transaction.rollback().await;
+                Err(error)
+            }
+        }
     }
 }
