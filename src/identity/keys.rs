@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::audit::{Action, Actor, AuditLog};
 use super::{KeySecret, Role};
 use crate::error::{ErrorCode, Failure};
-use crate::jobs::{Tenant, metadata_failure};
+use crate::jobs::{Tenant, begin_transaction, metadata_failure};
 
 /// Longest life that a key can be given, in days: a hundred years.
 const MOST_DAYS: i32 = 36_500;
@@ -102,7 +102,7 @@ impl KeyStore {
         }
         let secret =
             KeySecret::new().map_err(|error| Failure::new(ErrorCode::Internal, format!("no randomness: {error}")))?;
-        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let info: KeyInfo = sqlx::query_as(include_str!("sql/create_key.sql"))
             .bind(Uuid::now_v7())
             .bind(&secret.prefix)
@@ -140,7 +140,7 @@ impl KeyStore {
     /// # Errors
     /// `METADATA_UNAVAILABLE`.
     pub async fn revoke(&self, id: Uuid, actor: &Actor) -> Result<Option<KeyInfo>, Failure> {
-        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let before: Option<KeyInfo> = sqlx::query_as(include_str!("sql/lock_key.sql"))
             .bind(id)
             .fetch_optional(&mut *transaction)

@@ -6,6 +6,7 @@ use super::ending::{end_what_is_left, lock_tables};
 use super::failure::metadata_failure;
 use super::model::{JobId, JobView, Tenant};
 use super::requests::Requests;
+use super::transaction::begin_transaction;
 use crate::error::Failure;
 
 /// How often a publication is looked at that a cancellation came too late for.
@@ -35,7 +36,7 @@ impl Requests {
     }
 
     async fn begin_cancelling(&self, tenant: &Tenant, job: JobId, by: &str) -> Result<(), Failure> {
-        let mut transaction = self.pool().begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(self.pool()).await.map_err(metadata_failure)?;
         lock_tables(&mut transaction, job, Some(tenant)).await.map_err(metadata_failure)?;
         let state: Option<String> = sqlx::query_scalar(include_str!("sql/cancel_job.sql"))
             .bind(job.0)

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::model::{JobId, PublishedFile, Window};
 use super::outbox::{self, Event};
 use super::queue::{Queue, QueueError, TableTask};
+use super::transaction::begin_transaction;
 use crate::error::Failure;
 
 /// The store is written to while a row is locked, and large files are copied there. Nobody else waits for that row.
@@ -203,7 +204,7 @@ impl Queue {
     where
         F: FnOnce(EndedDay) -> BoxFuture<'static, Result<(), Failure>> + Send + 'static,
     {
-        let mut tx = self.pool().begin().await.map_err(QueueError::from)?;
+        let mut tx = begin_transaction(self.pool()).await.map_err(QueueError::from)?;
         sqlx::query(WAIT_FOR_THE_STORE).execute(&mut *tx).await.map_err(QueueError::from)?;
         let Some(day) = ended_day(&mut tx, self.only_job()).await? else { return Ok(false) };
         let (job, succeeded) = (day.job, day.succeeded());
@@ -232,7 +233,7 @@ impl Queue {
     where
         F: FnOnce(Swap) -> BoxFuture<'static, Result<(), Failure>> + Send + 'static,
     {
-        let mut tx = self.pool().begin().await.map_err(QueueError::from)?;
+        let mut tx = begin_transaction(self.pool()).await.map_err(QueueError::from)?;
         sqlx::query(WAIT_FOR_THE_STORE).execute(&mut *tx).await.map_err(QueueError::from)?;
         let found: Option<SwapRow> = sqlx::query_as(include_str!("sql/days/swap_due.sql"))
             .bind(self.only_job().map(|job| job.0))

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::failure::metadata_failure;
 use super::model::{JobId, Window};
+use super::transaction::begin_transaction;
 use crate::error::{ErrorCode, Failure};
 
 /// A day that a schedule exports.
@@ -155,7 +156,7 @@ impl Days {
             Now::OfDatabase => None,
             Now::At(at) => Some(at),
         };
-        let mut tx = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut tx = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         sqlx::query(include_str!("sql/days/begin.sql"))
             .bind(schedule)
             .bind(given)
@@ -280,7 +281,7 @@ impl Days {
     /// `DAY_IN_PROGRESS` while an earlier job of the day has not ended; `RANGE_IN_FUTURE` before the day is over;
     /// `TABLE_NOT_OFFERED` for a table that the schedule does not export; `METADATA_UNAVAILABLE`.
     pub async fn start(&self, run: &DayRun<'_>) -> Result<StartedRun, Failure> {
-        let mut tx = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut tx = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let not_over: bool = sqlx::query_scalar(include_str!("sql/days/not_over.sql"))
             .bind(run.day.window.end)
             .fetch_one(&mut *tx)

@@ -25,6 +25,7 @@ mod snapshots;
 pub mod stalled;
 mod submission;
 mod sweep;
+mod transaction;
 mod view;
 
 pub(crate) use failure::metadata_failure;
@@ -44,3 +45,4 @@ pub use retention::{ToPurge, ToRetain};
 pub use snapshots::SharedSnapshot;
 pub use stalled::{Clearing, StalledJob};
 pub use sweep::{Leftover, Unpublished};
+pub(crate) use transaction::begin_transaction;

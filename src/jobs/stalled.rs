@@ -16,6 +16,7 @@ use super::ending::{end_what_is_left, lock_tables};
 use super::failure::metadata_failure;
 use super::model::{JobId, JobState, Tenant};
 use super::requests::{Requests, check_offered};
+use super::transaction::begin_transaction;
 use crate::error::{ErrorCode, Failure};
 
 /// A job of which nothing moves.
@@ -212,5 +213,5 @@ pub async fn resubmit(tx: &mut PgConnection, tenant: &Tenant, job: JobId, by: &s
 
 /// Begins a transaction for [`clear`] and [`resubmit`], and for what its caller writes beside them.
 pub async fn begin(pool: &PgPool) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Failure> {
-    pool.begin().await.map_err(metadata_failure)
+    begin_transaction(pool).await.map_err(metadata_failure)
 }

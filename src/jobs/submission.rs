@@ -10,6 +10,7 @@ use super::failure::metadata_failure;
 use super::format::{Compression, ExportFormat};
 use super::model::{JobId, Window};
 use super::requests::{NewRequest, Requests};
+use super::transaction::begin_transaction;
 use crate::error::{ErrorCode, Failure};
 
 /// How many requests of one tenant may wait for a slot. Each has a place in a unique index, so no race can add one.
@@ -35,7 +36,7 @@ impl Requests {
                 insert(&mut connection, submission).await
             }
             Some(stall) => {
-                let mut transaction = self.pool().begin().await.map_err(metadata_failure)?;
+                let mut transaction = begin_transaction(self.pool()).await.map_err(metadata_failure)?;
                 let job = join_or_insert(&mut transaction, submission, stall).await?;
                 transaction.commit().await.map_err(metadata_failure)?;
                 Ok(job)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use self::token::{Claim, KEY_BYTES};
 use crate::error::Failure;
 use crate::identity::{Action, Actor, AuditLog};
-use crate::jobs::{JobId, Tenant, metadata_failure};
+use crate::jobs::{JobId, Tenant, begin_transaction, metadata_failure};
 
 /// How long a presigned link works that a link of our own redirects to.
 pub const REDIRECT_LIFE: Duration = Duration::from_secs(300);
@@ -255,7 +255,7 @@ impl LinkBook {
     /// # Errors
     /// `METADATA_UNAVAILABLE`.
     pub async fn revoke(&self, tenant: &Tenant, job: JobId, by: &Actor) -> Result<Option<Revocation>, Failure> {
-        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let revocation: Option<Revocation> = sqlx::query_as(include_str!("sql/revoke.sql"))
             .bind(job.0)
             .bind(tenant.as_str())

@@ -11,7 +11,7 @@ use super::statements::upsert;
 use super::{RuleStore, Rules, RulesError, load};
 use crate::error::{ErrorCode, Failure};
 use crate::identity::{Action, Actor, AuditLog};
-use crate::jobs::{Tenant, metadata_failure};
+use crate::jobs::{Tenant, begin_transaction, metadata_failure};
 
 /// A rule as it is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -72,7 +72,7 @@ impl RuleStore {
         tenant: &Tenant,
         by: &Actor,
     ) -> Result<RuleChange, Failure> {
-        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let old = begin(&mut transaction, by).await?;
         let mut rows = old.set.rows();
         edit.enter(&mut rows)?;
@@ -116,7 +116,7 @@ impl RuleStore {
         catalog: &[CatalogColumn],
         by: &Actor,
     ) -> Result<Vec<Accepted>, Failure> {
-        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let rules = begin(&mut transaction, by).await?;
         let mut accepted = Vec::with_capacity(columns.len());
         for name in columns {

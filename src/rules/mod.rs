@@ -14,10 +14,10 @@ use chrono::NaiveDate;
 use classification::rules::{Change, RuleTable};
 use classification::{RuleErrors, RuleFile, RuleSet};
 use serde_json::{Value, json};
-use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgDatabaseError, PgPool};
 
 use crate::error::{ErrorCode, Failure};
+use crate::jobs::begin_transaction;
 
 pub use drift::{ColumnDrift, DriftKind, TableDrift};
 pub use edit::{Accepted, RuleChange, RuleEdit, column_of};
@@ -94,8 +94,7 @@ impl RuleStore {
 
     /// Replaces the rules by `new` in one transaction, audited under the name of `actor`. Returns what changed.
     pub async fn apply(&self, new: &RuleSet, actor: &str) -> Result<Vec<Change>, RulesError> {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = begin_transaction(&self.pool).await?;
         // Two applications at once would each compute their difference from the same state.
         sqlx::query("LOCK TABLE rules_revision IN EXCLUSIVE MODE").execute(&mut *transaction).await?;
         sqlx::query("SELECT set_config('exporter.actor', $1, true)").bind(actor).execute(&mut *transaction).await?;

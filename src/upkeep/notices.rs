@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::error::{ErrorCode, Failure};
 use crate::identity::{Action, Actor, AuditLog};
 use crate::jobs::outbox::{self, Notification, NotificationState, Outbox, SendingRules};
-use crate::jobs::{Page, Tenant, metadata_failure};
+use crate::jobs::{Page, Tenant, begin_transaction, metadata_failure};
 
 /// Lists and resends notifications.
 #[derive(Debug, Clone)]
@@ -41,7 +41,7 @@ impl Notices {
     /// # Errors
     /// `METADATA_UNAVAILABLE`.
     pub async fn resend(&self, id: Uuid, by: &Actor) -> Result<Option<Notification>, Failure> {
-        let mut transaction = self.pool.begin().await.map_err(metadata_failure)?;
+        let mut transaction = begin_transaction(&self.pool).await.map_err(metadata_failure)?;
         let resent = resend_in(&mut transaction, id, by).await?;
         transaction.commit().await.map_err(metadata_failure)?;
         Ok(resent)

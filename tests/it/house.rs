@@ -169,6 +169,16 @@ fn foreign_crates_stay_in_their_rooms() {
 }
 
 #[test]
+fn transactions_begin_where_nobody_drops_them() {
+    // Two spellings: of a pool, and of a connection that may go back to one. `local` has connections of its own.
+    let begins = Regex::new(r"(?:pool(?:\(\))?|connection)\s*\.begin(?:_with)?\(").unwrap();
+    for (path, text) in files("src", "rs") {
+        let own = path == "jobs/transaction.rs" || path.starts_with("local/") || path.starts_with("warehouse/");
+        assert!(own || !begins.is_match(&code(&text)), "{path}: begin by jobs::begin_transaction");
+    }
+}
+
+#[test]
 fn the_warehouse_is_only_entered_by_its_trait() {
     for (path, text) in files("src", "rs") {
         if !path.starts_with("warehouse/") && path != "startup.rs" {

@@ -30,6 +30,7 @@ mod coverage;
 mod decision_table;
 mod demo;
 mod doctor;
+mod dropped;
 mod export_options;
 mod export_processes;
 mod export_trouble;

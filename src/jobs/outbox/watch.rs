@@ -14,6 +14,7 @@ use crate::jobs::failure::metadata_failure;
 use crate::jobs::model::JobId;
 use crate::jobs::queue::{Queue, QueueError};
 use crate::jobs::stalled::StalledJob;
+use crate::jobs::transaction::begin_transaction;
 
 impl Outbox {
     /// Tells of requests and days of which nothing has moved for `stall`, once for each time that one stands still.
@@ -72,7 +73,7 @@ impl Queue {
             let forget = sqlx::query(include_str!("../sql/outbox/no_drift.sql")).bind(table);
             return Ok(forget.execute(self.pool()).await.map(drop)?);
         }
-        let mut tx = self.pool().begin().await?;
+        let mut tx = begin_transaction(self.pool()).await?;
         let is_new: Option<i32> = sqlx::query_scalar(include_str!("../sql/outbox/drift.sql"))
             .bind(table)
             .bind(digest(&columns))

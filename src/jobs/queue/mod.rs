@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use classification::TableName;
 use futures::future::BoxFuture;
-use sqlx::Connection;
 use sqlx::postgres::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use super::model::JobId;
+use super::transaction::begin_transaction;
 use crate::error::{ErrorCode, Failure};
 
 pub use claim::{PartitionTask, PlanTask, StagedPartition, TableTask};
@@ -211,8 +211,7 @@ impl Queue {
         T: Send,
         F: for<'c> FnOnce(&'c mut PgConnection) -> BoxFuture<'c, Result<T, QueueError>> + Send,
     {
-        let mut connection = self.pool.acquire().await?;
-        let mut transaction = connection.begin().await?;
+        let mut transaction = begin_transaction(&self.pool).await?;
         match work(&mut transaction).await {
             Ok(done) => {
                 transaction.commit().await?;
