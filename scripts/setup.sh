@@ -55,7 +55,7 @@ if ! has_postgres && ! apt_install postgresql; then
   say "no PostgreSQL here and no right to install packages; taking the one that the Python package pgserver carries"
   python
   pip_install pgserver
-  folder=$(.setup/venv/bin/python -c 'import pathlib, pgserver; print(pathlib.Path(pgserver.__file__).parent / "pginstall" / "bin")')
+  folder=$(.setup/venv/bin/python -W ignore -c 'import pathlib, pgserver; print(pathlib.Path(pgserver.__file__).parent / "pginstall" / "bin")')
   [ -x "$folder/postgres" ] || stop "no PostgreSQL; run: sudo apt-get install postgresql, or set EXPORTER_PG_BIN to its programs"
   printf 'EXPORTER_PG_BIN=%q\n' "$folder" >> .setup/env.new
 elif [ -n "${EXPORTER_PG_BIN:-}" ]; then

@@ -8,7 +8,7 @@ if cargo fmt --version >/dev/null 2>&1; then
 fi
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --workspace "$@" </dev/null 2>&1 | tee "$log"
+cargo test --workspace --no-fail-fast "$@" </dev/null 2>&1 | tee "$log"
 [ "${PIPESTATUS[0]}" = 0 ] || failed=1
 if [ "$#" = 0 ] && cargo clippy --version >/dev/null 2>&1; then
   cargo clippy --workspace --all-targets --quiet -- -D warnings || failed=1
