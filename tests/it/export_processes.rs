@@ -9,7 +9,7 @@ use crate::support::platform::{Platform, Service, day_range, download, sql_day};
 use crate::support::readers;
 
 /// What must be in the files: columns, time column and rows, written down by hand from the shipped rules.
-const EXPECTED: &[(&str, &[&str], &str, &str)] = &[
+pub(crate) const EXPECTED: &[(&str, &[&str], &str, &str)] = &[
     ("cctv", &["camera_id", "name", "lon", "lat", "installed", "capabilities", "seen_at"], "seen_at", "true"),
     (
         "incident",

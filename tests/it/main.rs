@@ -66,6 +66,7 @@ mod local_s3_durability;
 mod local_s3_faults;
 mod lock_order;
 mod mutants;
+mod night;
 mod notify;
 mod notify_facts;
 mod outage;
