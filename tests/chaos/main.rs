@@ -10,6 +10,7 @@
     reason = "a failed unwrap is a failed experiment, and the table is printed"
 )]
 
+mod clock;
 mod line;
 mod options;
 mod oracle;
@@ -24,7 +25,9 @@ mod worker;
 mod support {
     pub(crate) mod cluster;
     pub(crate) mod platform;
+    pub(crate) mod python;
     pub(crate) mod s3;
+    pub(crate) mod sns;
 }
 
 use std::process::ExitCode;
@@ -96,6 +99,8 @@ async fn run(stage: &mut Stage, oracle: &Oracle, options: &Options, experiment: 
         "poison" => rows::poison::run(stage, oracle, options.crashes).await,
         "submissions" => rows::submissions::run(stage, oracle).await,
         "cancels" => rows::cancels::run(stage, oracle, random, options.cancels).await,
+        "schedulers" => rows::schedulers::run(stage, random, options.days, options.seconds).await,
+        "notifications" => rows::notifications::run(stage, random, options.away, options.messages).await,
         other => unreachable!("no experiment is called {other}"),
     }
 }

@@ -3,8 +3,19 @@
 use std::time::Duration;
 
 /// All experiments, in the order in which they run.
-const EXPERIMENTS: [&str; 9] =
-    ["submissions", "poison", "kills", "freezes", "restarts", "cuts", "storms", "stops", "cancels"];
+const EXPERIMENTS: [&str; 11] = [
+    "submissions",
+    "poison",
+    "kills",
+    "freezes",
+    "restarts",
+    "cuts",
+    "storms",
+    "stops",
+    "cancels",
+    "schedulers",
+    "notifications",
+];
 
 /// How often each thing is done.
 #[derive(Debug)]
@@ -19,6 +30,13 @@ pub(crate) struct Options {
     pub(crate) storm: Duration,
     pub(crate) stops: usize,
     pub(crate) cancels: usize,
+    /// Simulated ones, of each time zone.
+    pub(crate) days: i64,
+    /// Real ones, with a fire in each.
+    pub(crate) seconds: u64,
+    /// Minutes that SNS is away, by the database's clock.
+    pub(crate) away: i64,
+    pub(crate) messages: usize,
     pub(crate) experiments: Vec<String>,
 }
 
@@ -51,6 +69,10 @@ impl Options {
             "storm" => self.storm = Duration::from_secs(value.parse().ok()?),
             "stops" => self.stops = value.parse().ok()?,
             "cancels" => self.cancels = value.parse().ok()?,
+            "days" => self.days = value.parse().ok().filter(|days| *days > 1)?,
+            "seconds" => self.seconds = value.parse().ok()?,
+            "away" => self.away = value.parse().ok()?,
+            "messages" => self.messages = value.parse().ok()?,
             "only" => {
                 self.experiments = value.split(',').map(str::to_owned).collect();
                 let known = |name: &String| EXPERIMENTS.contains(&name.as_str());
@@ -73,6 +95,10 @@ impl Options {
             storm: Duration::from_secs(60),
             stops: 100,
             cancels: 20,
+            days: 400,
+            seconds: 60,
+            away: 60,
+            messages: 600,
             experiments: EXPERIMENTS.map(str::to_owned).to_vec(),
         }
     }
@@ -88,10 +114,14 @@ impl Options {
             storm: Duration::from_secs(2),
             stops: 3,
             cancels: 2,
+            days: 25,
+            seconds: 3,
+            away: 10,
+            messages: 60,
             ..Self::long()
         }
     }
 }
 
 const USAGE: &str = "long or short, then any of seed=N crashes=N kills=N freezes=N restarts=N cuts=SECONDS,SECONDS storm=SECONDS \
-                     stops=N cancels=N only=EXPERIMENT,EXPERIMENT";
+                     stops=N cancels=N days=N seconds=N away=MINUTES messages=N only=EXPERIMENT,EXPERIMENT";

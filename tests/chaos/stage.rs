@@ -64,12 +64,7 @@ impl Stage {
         sqlx::raw_sql(include_str!("warehouse.sql")).execute(&warehouse).await.unwrap();
 
         let (postgres, options) = own_postgres().await;
-        let url = postgres.url(DATABASE).expose_secret().to_owned();
-        let admin = PgPoolOptions::new().connect(postgres.admin_url().expose_secret()).await.unwrap();
-        let drop_it = format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)");
-        sqlx::raw_sql(AssertSqlSafe(drop_it)).execute(&admin).await.unwrap();
-        admin.close().await;
-        postgres.create_database(DATABASE).await.unwrap();
+        let url = created(&postgres, DATABASE).await;
         let metadata = PgPoolOptions::new().max_connections(8).connect(&url).await.unwrap();
         sqlx::migrate!("./migrations").run(&metadata).await.unwrap();
         sqlx::raw_sql(include_str!("watch.sql")).execute(&metadata).await.unwrap();
@@ -124,6 +119,21 @@ impl Stage {
         })
         .await;
         stage
+    }
+
+    /// An empty database beside the queue's, and its address.
+    pub(crate) async fn own_database(&self, name: &str) -> String {
+        created(self.postgres.as_ref().unwrap(), name).await
+    }
+
+    /// What every process is told.
+    pub(crate) fn settings(&self) -> &BTreeMap<&'static str, String> {
+        &self.settings
+    }
+
+    /// Where the log of this name is.
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.folder.path().join(format!("{name}.log"))
     }
 
     /// Ends the workers that there are, and starts so many with these settings.
@@ -343,6 +353,16 @@ async fn patiently<T, W: Future<Output = Result<T, sqlx::Error>>>(ask: impl Fn()
 fn passes(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
     code.starts_with("08") || code.starts_with("57")
+}
+
+/// An empty database of this name, and its address.
+async fn created(server: &PrivatePostgres, name: &str) -> String {
+    let admin = PgPoolOptions::new().connect(server.admin_url().expose_secret()).await.unwrap();
+    let drop_it = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+    sqlx::raw_sql(AssertSqlSafe(drop_it)).execute(&admin).await.unwrap();
+    admin.close().await;
+    server.create_database(name).await.unwrap();
+    server.url(name).expose_secret().to_owned()
 }
 
 /// A server that nobody else uses, on a port that it keeps when it is started again. Its folder is kept for the next run.
