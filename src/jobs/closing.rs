@@ -41,6 +41,8 @@ pub struct EndedDay {
     pub error: Option<DayError>,
     /// Every table of the day as its latest revision has left it, by name.
     pub tables: Vec<DayTable>,
+    /// Tables that the schedule exports and that no run of the day has had, by name: only some were ever asked for.
+    pub missing: Vec<String>,
     /// Tables that were left out of this job, and why.
     pub skipped: Vec<SkippedTable>,
 }
@@ -48,7 +50,7 @@ pub struct EndedDay {
 impl EndedDay {
     /// Whether the latest revision of every table is published.
     pub fn succeeded(&self) -> bool {
-        self.error.is_none() && self.tables.iter().all(|table| table.error.is_none())
+        self.error.is_none() && self.missing.is_empty() && self.tables.iter().all(|table| table.error.is_none())
     }
 }
 
@@ -277,6 +279,11 @@ async fn ended_day(tx: &mut PgConnection, only: Option<JobId>) -> Result<Option<
         .bind(row.revision)
         .fetch_all(&mut *tx)
         .await?;
+    let missing: Vec<String> = sqlx::query_scalar(include_str!("sql/days/missing.sql"))
+        .bind(row.export_date)
+        .bind(row.revision)
+        .fetch_all(&mut *tx)
+        .await?;
     let skipped: Vec<SkippedTable> =
         sqlx::query_as(include_str!("sql/days/skipped.sql")).bind(row.job_id).fetch_all(&mut *tx).await?;
     let error = |code: Option<String>, message: Option<String>| {
@@ -312,6 +319,7 @@ async fn ended_day(tx: &mut PgConnection, only: Option<JobId>) -> Result<Option<
                 }),
             })
             .collect(),
+        missing,
         skipped,
     }))
 }

@@ -127,7 +127,6 @@ struct DayRow {
     succeeded: Option<bool>,
     error_code: Option<String>,
     error_message: Option<String>,
-    whole: bool,
     missed: bool,
 }
 
@@ -136,7 +135,7 @@ impl DayRow {
         match (self.job_id, self.closed) {
             // Its summary is the last thing of a day: before it, the day may still become anything.
             (Some(_), false) => DayState::InProgress,
-            (Some(_), true) if self.succeeded == Some(true) && self.whole => DayState::Exported,
+            (Some(_), true) if self.succeeded == Some(true) => DayState::Exported,
             (Some(_), true) => DayState::Incomplete,
             (None, _) if !self.over => DayState::NotOver,
             (None, _) if self.missed => DayState::Missed,

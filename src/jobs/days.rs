@@ -109,11 +109,11 @@ pub struct LatestRun {
 pub enum DayState {
     /// It has no job.
     Never,
-    /// This job of it has not ended.
+    /// This job of it has not ended, or its end is not written.
     Open(JobId),
     /// The latest revision of every table is published.
     Exported,
-    /// These tables' is not; none is named where nothing of the day was planned.
+    /// These tables' is not, or there never was one; none is named where only the whole day can help.
     Failed(Vec<String>),
 }
 
@@ -258,10 +258,8 @@ impl Days {
         Ok(match found {
             None => DayState::Never,
             Some((job, false, ..)) => DayState::Open(JobId(job)),
-            // A job that was never planned says of no table that it failed: all of them did, but for those that an
-            // earlier one has exported.
-            Some((_, _, unplanned, failed)) if unplanned || !failed.is_empty() => DayState::Failed(failed),
-            Some(_) => DayState::Exported,
+            Some((_, _, true, _)) => DayState::Exported,
+            Some((.., lacking)) => DayState::Failed(lacking),
         })
     }
 

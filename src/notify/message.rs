@@ -16,7 +16,7 @@ pub const LARGEST: usize = 256 * 1024;
 /// What a message keeps free for the names, types and values of its attributes.
 const ATTRIBUTES: usize = 1024;
 /// Lists that a message which is too large goes without. Their counts stay.
-const LISTS: [&str; 4] = ["tables", "skipped", "columns", "openTables"];
+const LISTS: [&str; 5] = ["tables", "missing", "skipped", "columns", "openTables"];
 /// Bytes of a text that a shortened message keeps of it.
 const LONGEST_TEXT: usize = 1024;
 

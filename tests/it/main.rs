@@ -87,6 +87,7 @@ mod sample_warehouse;
 mod schedule;
 mod schedule_cli;
 mod schedule_day;
+mod schedule_parts;
 mod snapshots;
 mod stall;
 mod stalled;

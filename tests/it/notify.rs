@@ -57,6 +57,7 @@ fn day(tables: Vec<DayTable>, revision: i32) -> Event {
             rules_revision: Some(7),
             error: None,
             tables,
+            missing: Vec::new(),
             skipped: vec![SkippedTable {
                 name: "lookup".to_owned(),
                 code: "TABLE_WITHOUT_TIME".to_owned(),

@@ -68,11 +68,13 @@ fn day_ended(day: &EndedDay) -> Told {
         "counts": {
             "completed": completed.len(),
             "failed": day.tables.len() - completed.len(),
+            "missing": day.missing.len(),
             "skipped": day.skipped.len(),
             "rows": completed.iter().filter_map(|table| table.rows).sum::<i64>(),
             "bytes": completed.iter().filter_map(|table| table.bytes).sum::<i64>(),
         },
         "tables": day.tables.iter().map(day_table).collect::<Vec<_>>(),
+        "missing": day.missing,
         "skipped": day.skipped.iter().map(|table| json!({
             "name": table.name, "error": {"code": table.code, "message": table.message},
         })).collect::<Vec<_>>(),

@@ -74,6 +74,7 @@ fn summary(day: &EndedDay) -> serde_json::Value {
         "rules_revision": day.rules_revision,
         "error": day.error,
         "tables": day.tables,
+        "missing": day.missing,
         "skipped": day.skipped,
     })
 }

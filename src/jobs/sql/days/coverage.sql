@@ -4,11 +4,6 @@ SELECT calendar.date,
        coalesce(latest.window_end, (calendar.date + 1)::timestamp AT TIME ZONE $3) <= clock_timestamp() AS over,
        latest.job_id, latest.revision, latest.closed_at IS NOT NULL AS closed, latest.succeeded,
        job.error_code, job.error_message,
-       -- only what was asked for as a whole can be whole
-       EXISTS (SELECT 1 FROM export_days AS earlier
-               JOIN export_jobs AS asked ON asked.id = earlier.job_id
-               WHERE earlier.export_date = calendar.date AND asked.tables IS NULL
-                 AND asked.rules_revision IS NOT NULL) AS whole,
        EXISTS (SELECT 1 FROM export_schedule_fires AS fire
                WHERE fire.export_date = calendar.date AND fire.outcome = 'MISSED') AS missed
 FROM (SELECT day::date AS date
