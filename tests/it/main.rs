@@ -48,6 +48,7 @@ mod extract_types_policies;
 mod extract_types_postgis;
 mod foreign_ids;
 mod formats;
+mod formats_oracle;
 mod gate_files;
 mod gate_lines;
 mod gate_publication;

@@ -12,30 +12,7 @@ import sys
 import duckdb
 import pyarrow.parquet as pq
 
-from values import bits, by_pyarrow, differences, nested
-
-
-def by_duckdb(connection, name, kind):
-    column = '"' + name.replace('"', '""') + '"'
-    inside = kind.endswith("[]") or kind.startswith(("STRUCT", "MAP"))
-    expression = {
-        "TIMESTAMP": f"epoch_us({column})::VARCHAR",
-        "TIMESTAMP WITH TIME ZONE": f"epoch_us({column})::VARCHAR",
-        "TIME": f"(epoch_ns({column}) // 1000)::VARCHAR",
-        "DATE": f"({column} - DATE '1970-01-01')::VARCHAR",
-        "BLOB": f"lower(hex({column}))",
-        "UUID": f"replace({column}::VARCHAR, '-', '')",
-        "FLOAT": column,
-        "DOUBLE": column,
-    }.get(kind, column if kind.startswith("DECIMAL") or inside else f"{column}::VARCHAR")
-    values = [row[0] for row in connection.execute(f"SELECT {expression} FROM file ORDER BY id").fetchall()]
-    if inside:
-        return [nested(value, kind.startswith("MAP")) for value in values]
-    if kind in ("FLOAT", "DOUBLE"):
-        return [bits(value, kind == "DOUBLE") for value in values]
-    if kind.startswith("DECIMAL"):
-        return [None if value is None else format(value, "f") for value in values]
-    return values
+from values import by_duckdb, by_pyarrow, differences
 
 
 def main():

@@ -16,6 +16,7 @@ pub(crate) mod protect;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod queue;
+pub(crate) mod random;
 pub(crate) mod readers;
 pub(crate) mod s3;
 pub(crate) mod secured;

@@ -67,8 +67,8 @@ fn each_type_in_both_formats() {
         (plain("v", Arc::new(Int16Array::from(vec![-7]))), vec!["-7"], vec!["-7"]),
         (
             plain("v", Arc::new(Float64Array::from(vec![0.1, -0.0, 1e300, 5e-324, f64::NAN, f64::NEG_INFINITY, 1e15]))),
-            vec!["0.1", "-0", "1e300", "5e-324", "NaN", "-Infinity", "1000000000000000"],
-            vec!["0.1", "-0", "1e300", "5e-324", "\"NaN\"", "\"-Infinity\"", "1000000000000000"],
+            vec!["0.1", "-0.0", "1e300", "5e-324", "NaN", "-Infinity", "1000000000000000"],
+            vec!["0.1", "-0.0", "1e300", "5e-324", "\"NaN\"", "\"-Infinity\"", "1000000000000000"],
         ),
         (
             plain("v", Arc::new(Float32Array::from(vec![0.1_f32, f32::MAX, f32::INFINITY]))),
@@ -172,31 +172,36 @@ fn formulas_are_guarded_in_text_and_only_there() {
     assert_eq!(text(&numbers, &TextFormat::Csv { guarded: vec![true] }), "v\r\n-1\r\n");
 }
 
+/// A file, of which bytes leave while it is written, so that little is held.
+fn encode_in_pieces(batches: &[RecordBatch], format: &TextFormat, compression: TextCompression) -> Vec<u8> {
+    let mut encoder = Box::new(TextEncoder::new(&batches[0].schema(), format, compression).unwrap());
+    let mut file = Vec::new();
+    for batch in batches {
+        encoder.write(batch).unwrap();
+        file.extend(encoder.drain().concat());
+        assert!(encoder.memory() < 1 << 20, "{}", encoder.memory());
+    }
+    assert!(!file.is_empty(), "{compression:?}");
+    file.extend(encoder.finish().unwrap().bytes.concat());
+    file
+}
+
 #[test]
 fn compressed_files_hold_the_same_and_leave_before_the_end() {
     let texts: Vec<String> =
-        (0..20_000).map(|row| format!("{} {}", row * 7919 % 10_007, "x".repeat(row % 90))).collect();
+        (0..10_000).map(|row| format!("{} {}", row * 7919 % 10_007, "x".repeat(row % 90))).collect();
     let batch = column(Field::new("v", DataType::Utf8, true), Arc::new(StringArray::from(texts)));
-    let batches = vec![batch; 8];
+    let batches = vec![batch; 4];
     for format in [csv(), TextFormat::Jsonl] {
-        let plain = encode(&batches, &format, TextCompression::None);
+        let plain = encode_in_pieces(&batches, &format, TextCompression::None);
+        assert!(plain.len() > 1 << 20, "more than may be held: {}", plain.len());
+        let packed = encode_in_pieces(&batches, &format, TextCompression::Gzip);
         let mut gzip = Vec::new();
-        let packed = encode(&batches, &format, TextCompression::Gzip);
         flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut gzip).unwrap();
         assert!(gzip == plain && packed.len() < plain.len() / 2);
-        assert_eq!(packed, encode(&batches, &format, TextCompression::Gzip), "equal rows make equal files");
-        let packed = encode(&batches, &format, TextCompression::Zstd);
+        assert!(packed == encode(&batches, &format, TextCompression::Gzip), "equal rows make equal files");
+        let packed = encode_in_pieces(&batches, &format, TextCompression::Zstd);
         assert!(zstd::stream::decode_all(packed.as_slice()).unwrap() == plain && packed.len() < plain.len() / 2);
-        for compression in [TextCompression::None, TextCompression::Gzip, TextCompression::Zstd] {
-            let mut encoder = TextEncoder::new(&batches[0].schema(), &format, compression).unwrap();
-            let mut drained = 0;
-            for batch in &batches {
-                encoder.write(batch).unwrap();
-                drained += encoder.drain().iter().map(Bytes::len).sum::<usize>();
-                assert!(encoder.memory() < 3 << 20, "{}", encoder.memory());
-            }
-            assert!(drained > 0, "{compression:?}");
-        }
     }
 }
 

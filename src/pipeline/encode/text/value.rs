@@ -197,6 +197,9 @@ fn float<F: Into<f64> + std::fmt::Display + std::fmt::LowerExp + Copy>(
         out.write_all(b"NaN")
     } else if wide.is_infinite() {
         out.write_all(if wide > 0.0 { b"Infinity" } else { b"-Infinity" })
+    } else if size == 0.0 && wide.is_sign_negative() {
+        // Readers of JSON take `-0` for an integer, which has no sign when it is zero.
+        out.write_all(b"-0.0")
     } else if size == 0.0 || (1e-5..1e16).contains(&size) {
         write!(out, "{value}")
     } else {
