@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Reads the files of the tests of types with Spark and DataFusion, and compares every value. Installs what is missing where
-# it may, and names it where it may not.
+# Reads the files of the tests of types with Spark and DataFusion, and a day of the sample warehouse folder by folder with
+# Spark, and compares every value. Installs what is missing where it may, and names it where it may not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 say() { printf 'readers: %s\n' "$*" >&2; }
@@ -29,4 +29,6 @@ fi
 files=$(mktemp -d)
 trap 'rm -rf "$files"' EXIT
 EXPORTER_TEST_READER_FILES=$files cargo test --quiet --test it -- other_readers_see </dev/null
-.setup/readers/bin/python tests/readers/compare_lake.py "$files" 2>"$files/log" || { tail -30 "$files/log" >&2; exit 1; }
+for script in compare_lake.py day_lake.py; do
+  .setup/readers/bin/python "tests/readers/$script" "$files" 2>"$files/log" || { tail -30 "$files/log" >&2; exit 1; }
+done

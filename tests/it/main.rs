@@ -27,6 +27,7 @@ mod classification_explain;
 mod classification_rules;
 mod cli;
 mod coverage;
+mod day_readers;
 mod decision_table;
 mod demo;
 mod doctor;

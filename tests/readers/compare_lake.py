@@ -8,39 +8,20 @@ that docs/types.md stays true.
 
 import decimal
 import json
-import os
 import pathlib
 import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datafusion import SessionContext, col
-from pyspark.sql import SparkSession
 from pyspark.sql import types as T
 
+from lake import spark_session
 from values import bits, by_pyarrow, differences, nested
 
 # Columns of `native` files that a reader does not take, by their logical type in Parquet.
 REFUSED = {"Spark": ("Time(", "UUID"), "DataFusion": ()}
 EXACT = decimal.Context(prec=80, traps=[decimal.Inexact])
-
-
-def spark_session():
-    os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-    os.environ["PYSPARK_PYTHON"] = sys.executable
-    builder = SparkSession.builder.master("local[1]").appName("readers")
-    for key, value in {
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.sql.session.timeZone": "UTC",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.memory": "1g",
-        "spark.sql.shuffle.partitions": "1",
-        "spark.log.level": "OFF",
-    }.items():
-        builder = builder.config(key, value)
-    return builder.getOrCreate()
 
 
 def said(expression, kind, depth=0):
