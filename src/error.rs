@@ -40,6 +40,8 @@ codes! {
     TableNotOffered = "TABLE_NOT_OFFERED", retryable: false;
     /// A named table has no time column, so no time range can be cut from it.
     TableWithoutTime = "TABLE_WITHOUT_TIME", retryable: false;
+    /// A table holds rows of several tenants, and nobody has said whose the schedule takes.
+    TenantsUndecided = "TENANTS_UNDECIDED", retryable: false;
     /// No table at all is enabled for this kind of export.
     NoTables = "NO_TABLES", retryable: false;
     /// The same idempotency key was used before with other arguments.

@@ -14,7 +14,7 @@ pub mod rules;
 mod table;
 
 pub use code::{Code, CodeError};
-pub use compile::{PolicyContext, PolicyError, unclassified};
+pub use compile::{PolicyContext, PolicyError, Whose, unclassified};
 pub use policy::{Care, CatalogColumn, ColumnKind, Decision, Outcome, Policy, PolicyColumn, Predicate, RowRule};
 pub use rules::{RuleErrors, RuleFile, RuleSet};
 pub use table::{TableName, TableNameError};

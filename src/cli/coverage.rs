@@ -62,7 +62,7 @@ fn of_table(table: &TableCoverage) -> Value {
     json!({
         "table": table.name, "status": table.status, "revision": table.revision,
         "publishedRevision": table.published_revision, "rows": table.rows, "bytes": table.bytes,
-        "manifestUrl": table.manifest,
+        "manifestUrl": table.manifest, "unchangedSince": table.unchanged_since,
         "error": table.error.as_ref().map(|error| json!({"code": error.code, "message": error.message})),
     })
 }
@@ -124,6 +124,9 @@ fn told(day: &DayCoverage, all: bool) -> Vec<String> {
         let mut line = format!("    {}  {}, revision {}", table.name, table.status, table.revision);
         if let (Some(rows), Some(size)) = (table.rows, table.bytes) {
             line.push_str(&format!(", {} rows, {}", grouped(rows), bytes(size)));
+        }
+        if let Some(since) = table.unchanged_since {
+            line.push_str(&format!(", unchanged since {since}"));
         }
         if let Some(before) = table.published_revision.filter(|published| *published != table.revision) {
             line.push_str(&format!("; revision {before} is out"));

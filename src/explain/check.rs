@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Explainer, context, not_in_warehouse};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::Tenant;
-use crate::rules::{ColumnDrift, DriftKind, refusal};
+use crate::rules::{ColumnDrift, DriftKind, refusal, undecided};
 
 /// How many days before its end something is mentioned.
 const SOON: Days = Days::new(14);
@@ -75,6 +75,8 @@ impl Explainer {
             columns.extend_from_slice(drift.columns());
             match compiled {
                 Ok(policy) => {
+                    let row = state.rules.set.table(table).filter(|row| row.scheduled);
+                    problems.extend(row.and_then(undecided).map(|failure| failing(failure, table)));
                     problems.extend(unfit(&state.rules.set, table, catalog));
                     warnings.extend(policy.warnings.iter().map(|warning| format!("table '{table}': {warning}")));
                 }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Days, NaiveTime, Utc};
 use classification::rules::ExportTable;
 use classification::{
     CatalogColumn, Decision, Outcome, Policy, PolicyColumn, PolicyContext, PolicyError, Predicate, RuleSet, TableName,
+    Whose,
 };
 use serde::Serialize;
 
@@ -399,7 +400,7 @@ impl Compiled {
 
 /// For whom and when a policy is compiled.
 fn context<'a>(rules: &Rules, tenant: &'a Tenant, pseudonyms: bool) -> PolicyContext<'a> {
-    PolicyContext { today: rules.today, tenant: tenant.as_str(), pseudonyms }
+    PolicyContext { today: rules.today, tenant: Whose::One(tenant.as_str()), pseudonyms }
 }
 
 /// What is done to the values of a column that leaves.

@@ -3,6 +3,10 @@
 //! Both are done by whoever looks first, under a lock on their row and in one transaction with what is recorded of them:
 //! a process that dies in the middle has done nothing, and the next one repeats it with the same bytes.
 
+mod unchanged;
+
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -17,8 +21,15 @@ use super::queue::{Queue, QueueError, TableTask};
 use super::transaction::begin_transaction;
 use crate::error::Failure;
 
+pub use unchanged::Origin;
+
 /// The store is written to while a row is locked, and large files are copied there. Nobody else waits for that row.
 const WAIT_FOR_THE_STORE: &str = "SET LOCAL idle_in_transaction_session_timeout = '30min'";
+
+/// How soon after a day's end its folder is looked at for the first time, and again where that failed.
+const FIRST_CHECK: Duration = Duration::from_secs(60);
+/// How long others go before a table whose visible files could not be replaced.
+const AFTER_A_SWAP_FAILED: Duration = Duration::from_secs(30);
 
 /// A day whose job has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +97,9 @@ pub struct DayTable {
     /// The policy that it was exported under.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_hash: Option<String>,
+    /// The day whose files its manifest lists, where it has not changed since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<NaiveDate>,
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<DayError>,
@@ -154,6 +168,7 @@ struct TableRow {
     byte_count: Option<i64>,
     manifest_url: Option<String>,
     policy_hash: Option<String>,
+    unchanged_since: Option<NaiveDate>,
     error_code: Option<String>,
     error_message: Option<String>,
     before_revision: Option<i32>,
@@ -204,25 +219,66 @@ impl Queue {
     /// `write`'s failure, and the database's; either way the day stays open and is closed later.
     pub async fn close_day<F>(&self, write: F) -> Result<bool, Failure>
     where
-        F: FnOnce(EndedDay) -> BoxFuture<'static, Result<(), Failure>> + Send + 'static,
+        F: FnOnce(EndedDay) -> BoxFuture<'static, Result<bool, Failure>> + Send + 'static,
     {
         let mut tx = begin_transaction(self.pool()).await.map_err(QueueError::from)?;
         sqlx::query(WAIT_FOR_THE_STORE).execute(&mut *tx).await.map_err(QueueError::from)?;
-        let Some(day) = ended_day(&mut tx, self.only_job()).await? else { return Ok(false) };
-        let (job, succeeded) = (day.job, day.succeeded());
+        let found = sqlx::query_as(include_str!("sql/days/to_close.sql")).bind(self.only_job().map(|job| job.0));
+        let found = found.fetch_optional(&mut *tx).await.map_err(QueueError::from)?;
+        let Some(day) = ended_day(&mut tx, found).await? else { return Ok(false) };
+        let (job, date, succeeded) = (day.job, day.date, day.succeeded());
         let ended = Event::DayEnded { day: Box::new(day.clone()) };
         if let Err(failure) = write(day).await {
             return Err(let_go(tx, failure).await);
         }
-        sqlx::query(include_str!("sql/days/close.sql"))
-            .bind(job.0)
-            .bind(succeeded)
-            .execute(&mut *tx)
-            .await
-            .map_err(QueueError::from)?;
-        outbox::tell(&mut tx, &ended).await.map_err(QueueError::from)?;
-        tx.commit().await.map_err(QueueError::from)?;
+        let told = async {
+            sqlx::query(include_str!("sql/days/close.sql"))
+                .bind(job.0)
+                .bind(succeeded)
+                .bind(FIRST_CHECK.as_secs_f64())
+                .execute(&mut *tx)
+                .await?;
+            outbox::tell(&mut tx, &ended).await?;
+            tx.commit().await
+        };
+        if let Err(error) = told.await {
+            // It may be that this process was frozen while it wrote, and others have closed the day since.
+            let soon = sqlx::query(include_str!("sql/days/check_soon.sql")).bind(date);
+            if soon.execute(self.pool()).await.is_err() {
+                tracing::warn!(%job, %date, "whether the day's summary is the last one is found out later");
+            }
+            return Err(QueueError::from(error).into());
+        }
         tracing::info!(%job, succeeded, "day closed");
+        Ok(true)
+    }
+
+    /// Lets `write` make one closed day's folder say again what is known of it, where it does not: a process that was frozen
+    /// while it wrote the day's end may have written it over a later one. Each is looked at again when twice the time has
+    /// gone by. `false` when there is none whose time has come.
+    ///
+    /// # Errors
+    /// As [`Queue::close_day`]; the day is looked at again.
+    pub async fn check_day<F>(&self, write: F) -> Result<bool, Failure>
+    where
+        F: FnOnce(EndedDay) -> BoxFuture<'static, Result<bool, Failure>> + Send + 'static,
+    {
+        let mut tx = self.pool().begin().await.map_err(QueueError::from)?;
+        sqlx::query(WAIT_FOR_THE_STORE).execute(&mut *tx).await.map_err(QueueError::from)?;
+        let found = sqlx::query_as(include_str!("sql/days/to_check.sql")).fetch_optional(&mut *tx);
+        let found = found.await.map_err(QueueError::from)?;
+        let Some(day) = ended_day(&mut tx, found).await? else { return Ok(false) };
+        let (job, date, succeeded) = (day.job, day.date, day.succeeded());
+        let (statement, changed) = match write(day).await {
+            Ok(changed) => (sqlx::query(include_str!("sql/days/checked.sql")).bind(job.0).bind(succeeded), Ok(changed)),
+            Err(failure) => (sqlx::query(include_str!("sql/days/check_later.sql")).bind(job.0), Err(failure)),
+        };
+        statement.bind(FIRST_CHECK.as_secs_f64()).execute(&mut *tx).await.map_err(QueueError::from)?;
+        tx.commit().await.map_err(QueueError::from)?;
+        if changed? {
+            tracing::warn!(%job, %date, succeeded, "the day's folder said something else of it, and is right again");
+            metrics::counter!("exporter_day_summaries_repaired_total").increment(1);
+        }
         Ok(true)
     }
 
@@ -246,7 +302,15 @@ impl Queue {
         if let (false, Some(files)) = (row.outdated, row.files) {
             let swap = Swap { folder: row.folder, files: files.0, earlier: row.earlier.0 };
             if let Err(failure) = replace(swap).await {
-                return Err(let_go(tx, failure).await);
+                let failure = let_go(tx, failure).await;
+                sqlx::query(include_str!("sql/days/swap_later.sql"))
+                    .bind(row.job_id)
+                    .bind(&row.table_name)
+                    .bind(AFTER_A_SWAP_FAILED.as_secs_f64())
+                    .execute(self.pool())
+                    .await
+                    .map_err(QueueError::from)?;
+                return Err(failure);
             }
         }
         sqlx::query(include_str!("sql/days/swap_done.sql"))
@@ -268,11 +332,7 @@ async fn let_go(tx: Transaction<'_, Postgres>, failure: Failure) -> Failure {
     failure
 }
 
-async fn ended_day(tx: &mut PgConnection, only: Option<JobId>) -> Result<Option<EndedDay>, QueueError> {
-    let found: Option<DayRow> = sqlx::query_as(include_str!("sql/days/to_close.sql"))
-        .bind(only.map(|job| job.0))
-        .fetch_optional(&mut *tx)
-        .await?;
+async fn ended_day(tx: &mut PgConnection, found: Option<DayRow>) -> Result<Option<EndedDay>, QueueError> {
     let Some(row) = found else { return Ok(None) };
     let tables: Vec<TableRow> = sqlx::query_as(include_str!("sql/days/tables.sql"))
         .bind(row.export_date)
@@ -311,6 +371,7 @@ async fn ended_day(tx: &mut PgConnection, only: Option<JobId>) -> Result<Option<
                 bytes: table.byte_count,
                 manifest: table.manifest_url,
                 policy_hash: table.policy_hash,
+                unchanged_since: table.unchanged_since,
                 error: error(table.error_code, table.error_message),
                 supersedes: table.before_revision.map(|revision| Superseded {
                     revision,

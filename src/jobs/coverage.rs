@@ -106,6 +106,8 @@ pub struct TableCoverage {
     pub bytes: Option<i64>,
     /// The manifest's address.
     pub manifest: Option<String>,
+    /// The day whose files it lists, where the table has not changed since then.
+    pub unchanged_since: Option<NaiveDate>,
     /// Why it failed.
     pub error: Option<StoredError>,
 }
@@ -154,6 +156,7 @@ struct TableRow {
     row_count: Option<i64>,
     byte_count: Option<i64>,
     manifest_url: Option<String>,
+    unchanged_since: Option<NaiveDate>,
     error_code: Option<String>,
     error_message: Option<String>,
     published_revision: Option<i32>,
@@ -170,6 +173,7 @@ impl From<TableRow> for TableCoverage {
             rows: row.row_count,
             bytes: row.byte_count,
             manifest: row.manifest_url,
+            unchanged_since: row.unchanged_since,
             error: StoredError::of(row.error_code, row.error_message),
         }
     }

@@ -296,6 +296,8 @@ pub struct TableExportStatus {
     pub manifest_url: Option<String>,
     /// The policy that it was exported under.
     pub policy_hash: Option<String>,
+    /// The day whose files its manifest lists, where the table has not changed since then.
+    pub unchanged_since: Option<NaiveDate>,
     /// Why it failed.
     pub error_code: Option<String>,
     /// Why it failed, for the reader.

@@ -16,6 +16,9 @@ pub struct FileReport {
     /// What was written otherwise than the warehouse has it, since the file's type does not hold it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub fidelity: Fidelity,
+    /// Which rows a file holds, whatever their order, where that was asked for and its types allow it: SHA-256 in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
 }
 
 /// How often values were changed, by column, by what was done (`nulled`, `clamped`, `truncated`, `kept`, `noted`) and
@@ -23,7 +26,7 @@ pub struct FileReport {
 pub type Fidelity = BTreeMap<String, BTreeMap<String, BTreeMap<String, u64>>>;
 
 impl FileReport {
-    /// Adds what was done to another file.
+    /// Adds what was done to another file. What each holds is not of the sum.
     pub fn add(&mut self, other: &FileReport) {
         for (column, counts) in &other.removed {
             let column = self.removed.entry(column.clone()).or_default();

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::day::Content;
 use super::encode::{Encoder, encoder};
 use super::plan::TablePlan;
 use super::protect::Protection;
@@ -64,6 +65,9 @@ pub(super) async fn extract(
     let protection = Protection::compile(&plan.policy, &scan, &stream.schema(), pipeline.pseudonyms.as_ref())?;
     let metadata = metadata(task, &plan, &scan);
     let encoder = encoder(plan.form, &protection.schema(), &plan.policy.columns, metadata)?;
+    let compared = plan.day.as_ref().is_some_and(|day| day.when_changed);
+    let content = if compared { Content::of(&protection.schema()) } else { None };
+    let shape = Shape { protection, encoder, content };
 
     let key = pipeline.layout.staging(task.job, &task.table, task.id, task.epoch);
     let key = ObjectKey::new(key)?;
@@ -75,7 +79,7 @@ pub(super) async fn extract(
         return Err(stopped(error));
     }
 
-    let done = transfer(pipeline, task, protection, encoder, stream, progress, &key, &id).await;
+    let done = transfer(pipeline, task, shape, stream, progress, &key, &id).await;
     if done.is_err() {
         // Clean-up would do it too, later; a store that is away makes no difference to the failure.
         let _ = pipeline.store.abort_multipart(&key, &id).await;
@@ -83,15 +87,19 @@ pub(super) async fn extract(
     done.map(|staged| StagedObject { snapshot: read_under, ..staged })
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the second half of one function, split so that its failure can be cleaned up"
-)]
+/// What makes batches a file.
+struct Shape {
+    protection: Protection,
+    encoder: Box<dyn Encoder>,
+    /// Which rows it is made of, where that is asked.
+    content: Option<Content>,
+}
+
+/// The second half of extracting, so that its failure can be cleaned up.
 async fn transfer(
     pipeline: &Pipeline,
     task: &PartitionTask,
-    protection: Protection,
-    encoder: Box<dyn Encoder>,
+    shape: Shape,
     stream: Box<dyn BatchStream>,
     progress: &Progress,
     key: &ObjectKey,
@@ -100,7 +108,7 @@ async fn transfer(
     let (feed, fed) = mpsc::channel(BATCHES_WAITING);
     let (ready, parts) = mpsc::channel(PARTS_WAITING);
     let encoding = async {
-        tokio::task::spawn_blocking(move || encode(protection, encoder, fed, ready))
+        tokio::task::spawn_blocking(move || encode(shape, fed, ready))
             .await
             .map_err(|_| Failure::new(ErrorCode::Internal, "encoding stopped unexpectedly"))?
     };
@@ -174,8 +182,7 @@ async fn read(
 
 /// Protects and encodes what it is fed. `None` when the input fell silent or nobody takes the parts: somebody else knows why.
 fn encode(
-    mut protection: Protection,
-    mut encoder: Box<dyn Encoder>,
+    Shape { mut protection, mut encoder, mut content }: Shape,
     mut fed: mpsc::Receiver<Feed>,
     ready: mpsc::Sender<Bytes>,
 ) -> Result<Option<EncodedFile>, Failure> {
@@ -190,7 +197,11 @@ fn encode(
     loop {
         match fed.blocking_recv() {
             Some(Feed::Batch(batch)) => {
-                encoder.write(&protection.apply(&batch)?)?;
+                let leaving = protection.apply(&batch)?;
+                if let Some(content) = &mut content {
+                    content.add(&leaving)?;
+                }
+                encoder.write(&leaving)?;
                 if push(encoder.drain(), &mut parts).is_err() {
                     return Ok(None);
                 }
@@ -203,7 +214,8 @@ fn encode(
     if push(tail.bytes, &mut parts).is_err() || parts.finish().is_err() {
         return Ok(None);
     }
-    let (sha256, report) = (hex(&hash.finalize()), protection.report());
+    let report = FileReport { content: content.map(|content| content.name()), ..protection.report() };
+    let sha256 = hex(&hash.finalize());
     Ok(Some(EncodedFile { rows: tail.rows, size: tail.size, sha256, report }))
 }
 

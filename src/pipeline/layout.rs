@@ -51,7 +51,12 @@ impl Layout {
     /// Where a revision of a table puts its files: the folder itself, and from the second on one that readers of files
     /// pass over.
     pub fn revision(&self, folder: &str, revision: i32) -> String {
-        if revision == 1 { folder.to_owned() } else { format!("{folder}/_r{revision}") }
+        if revision == 1 { folder.to_owned() } else { self.hidden(folder, revision) }
+    }
+
+    /// Where files of a revision lie that nothing ever takes the place of.
+    pub fn hidden(&self, folder: &str, revision: i32) -> String {
+        format!("{folder}/_r{revision}")
     }
 
     /// The manifest of a scheduled table, whatever its revision.

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use classification::rules::{ExportTable, TypeProfile};
-use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName};
+use classification::rules::{ExportTable, ScheduledTenants, TypeProfile, WholeExport};
+use classification::{CatalogColumn, Decision, Policy, PolicyContext, TableName, Whose};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::jobs::days::DayRevision;
 use crate::jobs::outbox::DriftedColumn;
 use crate::jobs::{FileChoice, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
-use crate::rules::{ColumnDrift, DriftKind, Observed, Rules, TableDrift, refusal};
+use crate::rules::{ColumnDrift, DriftKind, Observed, Rules, TableDrift, refusal, undecided};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
 
 /// What is kept with a planned table, for its workers and its finalizer.
@@ -46,6 +46,10 @@ pub struct TableDay {
     pub run: DayRevision,
     /// The table's folder, where its manifest is.
     pub folder: String,
+    /// Whether it has files of its own only if it has changed; then they are in a hidden folder, where others may refer to
+    /// them for ever.
+    #[serde(default)]
+    pub when_changed: bool,
 }
 
 /// Plans every table of a job. Returns the revision of the rules that it was planned under.
@@ -135,7 +139,7 @@ async fn plan_table(
     })?;
     let catalog: Vec<CatalogColumn> = shape.columns.iter().map(|column| column.catalog.clone()).collect();
     let context =
-        PolicyContext { today: rules.today, tenant: task.tenant.as_str(), pseudonyms: pipeline.pseudonyms.is_some() };
+        PolicyContext { today: rules.today, tenant: whose(task, row)?, pseudonyms: pipeline.pseudonyms.is_some() };
     let drift = TableDrift::of(&rules.set, table, &catalog, observed);
     drift.report();
     pipeline.queue.tell_drift(task.job, &table.to_string(), drift.columns().iter().map(drifted).collect()).await?;
@@ -184,13 +188,27 @@ async fn plan_table(
         }
     };
     pipeline.rules.observe(table, &policy.columns, observed, rules.revision).await?;
-    let day = task.day.map(|run| TableDay { folder: pipeline.layout.scheduled(run.date, table), run });
+    let when_changed = row.whole_export == Some(WholeExport::WhenChanged);
+    let day = task.day.map(|run| TableDay { folder: pipeline.layout.scheduled(run.date, table), run, when_changed });
     let directory = match &day {
+        Some(day) if when_changed => pipeline.layout.hidden(&day.folder, day.run.revision),
         Some(day) => pipeline.layout.revision(&day.folder, day.run.revision),
         None => pipeline.layout.on_demand(&task.tenant, table, task.window),
     };
     let plan = TablePlan { policy, window: task.window, form, manifest_types, options, day };
     Ok(TableFate::Export { directory, plan: stored(&plan), partitions })
+}
+
+/// Whose rows leave: on demand the requester's; by the schedule those that a data owner has named.
+fn whose<'t>(task: &'t PlanTask, row: &ExportTable) -> Result<Whose<'t>, Failure> {
+    if task.day.is_none() {
+        return Ok(Whose::One(task.tenant.as_str()));
+    }
+    match undecided(row) {
+        Some(failure) => Err(failure),
+        None if row.scheduled_tenants == Some(ScheduledTenants::All) => Ok(Whose::All),
+        None => Ok(Whose::One(task.tenant.as_str())),
+    }
 }
 
 /// A column's drift as it is told.

@@ -12,6 +12,7 @@ use classification::{ColumnKind, Decision, Predicate};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
+use super::day::unchanged;
 use super::gate::{self, GateReport, Sought, TimeColumn};
 use super::layout::instant;
 use super::plan::TablePlan;
@@ -148,8 +149,21 @@ pub struct ExportInfo {
     /// The day of the schedule, and which time it is exported; not on demand.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub day: Option<DayRevision>,
+    /// The export whose files these are, since the table has not changed since then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unchanged_since: Option<UnchangedSince>,
     /// The manifest that this one takes the place of.
     pub supersedes: Option<Supersedes>,
+}
+
+/// The export whose files a manifest lists, where its table has not changed since then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnchangedSince {
+    /// The job that wrote them.
+    pub job_id: String,
+    /// Its day and revision.
+    #[serde(flatten)]
+    pub day: DayRevision,
 }
 
 /// A manifest that another one has taken the place of.
@@ -222,25 +236,21 @@ pub(super) async fn publish(
         })
         .collect();
 
-    let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample, progress).await?;
-    let keys: Vec<String> = files.iter().map(|file| file.key.clone()).collect();
-    pipeline.queue.record_publication(task, &keys).await.map_err(stopped)?;
-    stream::iter(task.staged.iter().zip(&files))
-        .map(Ok::<_, Failure>)
-        .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
-            let (from, to) = (ObjectKey::new(&staged.staging_key)?, ObjectKey::new(&file.key)?);
-            // What the gate has read, and nothing that took its place since.
-            store.copy(&from, &staged.etag, &to).await?;
-            Ok(())
-        })
-        .await?;
+    let before = pipeline.queue.superseded(task).await.map_err(stopped)?;
+    let (files, gate, since) = match unchanged(pipeline, task, &plan, before.is_some(), progress).await? {
+        Some(unchanged) => (unchanged.files, unchanged.gate, Some(unchanged.since)),
+        None => {
+            let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample, progress).await?;
+            copy(pipeline, task, &files).await?;
+            (files, gate, None)
+        }
+    };
 
     let key = ObjectKey::new(match &plan.day {
         Some(day) => pipeline.layout.scheduled_manifest(&day.folder),
         None => pipeline.layout.manifest(&task.directory),
     })?;
-    let before = pipeline.queue.superseded(task).await.map_err(stopped)?;
-    let manifest = manifest(store.bucket(), task, &plan, &files, before.as_ref(), gate)?;
+    let manifest = manifest(store.bucket(), task, &plan, &files, (before.as_ref(), since), gate)?;
     let text = serde_json::to_string(&manifest)
         .map_err(|_| Failure::new(ErrorCode::Internal, "the manifest cannot be written as JSON"))?;
     pipeline.queue.seal(task).await.map_err(stopped)?;
@@ -250,6 +260,23 @@ pub(super) async fn publish(
         Some(before) => swap(store, &key, Bytes::from(text), &before).await?,
     }
     Ok((files, url(store.bucket(), key.as_str())))
+}
+
+/// Copies what is staged under its final names.
+async fn copy(pipeline: &Pipeline, task: &TableTask, files: &[PublishedFile]) -> Result<(), Stopped> {
+    let store = pipeline.store.as_ref();
+    let keys: Vec<String> = files.iter().map(|file| file.key.clone()).collect();
+    pipeline.queue.record_publication(task, &keys).await.map_err(stopped)?;
+    stream::iter(task.staged.iter().zip(files))
+        .map(Ok::<_, Failure>)
+        .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
+            let (from, to) = (ObjectKey::new(&staged.staging_key)?, ObjectKey::new(&file.key)?);
+            // What the gate has read, and nothing that took its place since.
+            store.copy(&from, &staged.etag, &to).await?;
+            Ok(())
+        })
+        .await?;
+    Ok(())
 }
 
 /// Writes a manifest that must not exist. The same bytes that are there already are a success: somebody died after
@@ -307,7 +334,7 @@ fn manifest(
     task: &TableTask,
     plan: &TablePlan,
     files: &[PublishedFile],
-    before: Option<&Predecessor>,
+    (before, unchanged_since): (Option<&Predecessor>, Option<UnchangedSince>),
     mut gate: GateReport,
 ) -> Result<Manifest, Failure> {
     let entries = task
@@ -373,6 +400,7 @@ fn manifest(
                 .then(|| GuardInfo { formulas: plan.form.formula_guard, values: std::mem::take(&mut gate.guarded) }),
             gate,
             day: plan.day.as_ref().map(|day| day.run),
+            unchanged_since,
             supersedes: before.map(|before| Supersedes {
                 job_id: before.job_id.to_string(),
                 revision: before.revision,

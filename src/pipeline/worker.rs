@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::day::{close_day, swap_day};
+use super::day::{check_day, close_day};
 use super::extract::extract;
 use super::plan::plan;
 use super::publish::publish;
@@ -237,7 +237,8 @@ impl Worker {
         }
     }
 
-    /// Closes one day whose job has ended: of the job that this worker is for, or of any. `false` when there is none.
+    /// Shows restated tables in their folders, and closes one day whose job has ended: of the job that this worker is for, or
+    /// of any. `false` when there is none.
     ///
     /// # Errors
     /// The store's and the database's; the day stays open and is closed later.
@@ -246,13 +247,17 @@ impl Worker {
         close_day(queue, rules, store, layout).await
     }
 
-    /// Closes days whose job has ended, and shows restated tables in their folders.
+    /// Closes a day, or else looks after one that is closed, unless this worker is for one job.
+    async fn close_or_check(&self) -> Result<bool, Failure> {
+        let Pipeline { queue, rules, store, layout, .. } = &*self.pipeline;
+        Ok(self.close_day().await? || queue.works_all() && check_day(queue, rules, store, layout).await?)
+    }
+
+    /// Closes days whose job has ended, and looks after those that are closed.
     async fn close_for_ever(&self, stop: &CancellationToken) {
-        let Pipeline { queue, store, .. } = &*self.pipeline;
         let mut failing = false;
         while !stop.is_cancelled() {
-            let closed = async { Ok::<_, Failure>(self.close_day().await? | swap_day(queue, store).await?) };
-            match closed.await {
+            match self.close_or_check().await {
                 Ok(true) => failing = false,
                 Ok(false) => {
                     failing = false;

@@ -22,7 +22,7 @@ use crate::jobs::begin_transaction;
 pub use drift::{ColumnDrift, DriftKind, TableDrift};
 pub use edit::{Accepted, RuleChange, RuleEdit, column_of};
 pub use observed::Observed;
-pub use refusal::refusal;
+pub use refusal::{refusal, undecided};
 
 /// The rules of one moment.
 #[derive(Debug, Clone)]

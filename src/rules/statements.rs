@@ -9,11 +9,12 @@ pub(super) fn upsert(table: RuleTable) -> &'static str {
             "INSERT INTO export_tables SELECT (jsonb_populate_record(NULL::export_tables, $1)).*
              ON CONFLICT (table_name) DO UPDATE SET
                  (enabled, on_demand, scheduled, time_column, time_unit, time_zone, source_column, metric_column,
-                  value_column, tenant_column, denied_cell, strict, format, type_profile, compression)
+                  value_column, tenant_column, denied_cell, strict, format, type_profile, compression, whole_export,
+                  scheduled_tenants)
                = (excluded.enabled, excluded.on_demand, excluded.scheduled, excluded.time_column, excluded.time_unit,
                   excluded.time_zone, excluded.source_column, excluded.metric_column, excluded.value_column,
                   excluded.tenant_column, excluded.denied_cell, excluded.strict, excluded.format, excluded.type_profile,
-                  excluded.compression)"
+                  excluded.compression, excluded.whole_export, excluded.scheduled_tenants)"
         }
         RuleTable::DataColumnClassification => {
             "INSERT INTO data_column_classification

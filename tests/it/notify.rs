@@ -39,6 +39,7 @@ pub(crate) fn table(name: &str, rows: Option<i64>, revision: i32) -> DayTable {
         rows,
         bytes: rows.map(|rows| rows * 8),
         manifest: rows.map(|_| format!("s3://exports/dev/2026/03/02/{name}/_manifest")),
+        unchanged_since: None,
         policy_hash: rows.map(|_| "0".repeat(64)),
         error: rows.is_none().then(|| DayError { code: "SCHEMA_CHANGED".to_owned(), message: "it changed".to_owned() }),
         supersedes: (revision > 1).then_some(Superseded { revision: revision - 1, rows: 1, bytes: 8 }),

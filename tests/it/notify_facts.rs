@@ -136,7 +136,7 @@ async fn the_end_of_a_day_is_told_once_and_only_when_its_summary_is_written() {
         let away = queue.close_day(|_| Box::pin(async { Err(why(ErrorCode::StorageUnavailable)) })).await;
         assert_eq!(away.unwrap_err().code, ErrorCode::StorageUnavailable);
         assert!(types(&pool).await.is_empty(), "nothing is out yet");
-        let closing = (0..3).map(|_| queue.close_day(|_| Box::pin(async { Ok(()) })));
+        let closing = (0..3).map(|_| queue.close_day(|_| Box::pin(async { Ok(true) })));
         let closed =
             futures::future::join_all(closing).await.into_iter().filter(|done| *done.as_ref().unwrap()).count();
         assert_eq!(closed, 1);

@@ -46,6 +46,18 @@ async fn what_files_may_not_say_sql_may_not_say() {
         ("pii_rules (rules) VALUES", "('')", "pii_rules"),
         ("pii_rules (rules) VALUES", "('# a'), ('# b')", "duplicate key"),
         ("export_tables (table_name, compression) VALUES", "('way', 'lz4')", "compression"),
+        ("export_tables (table_name, whole_export) VALUES", "('way', 'weekly')", "whole_export"),
+        (
+            "export_tables (table_name, time_column, whole_export) VALUES",
+            "('way', 'at', 'when_changed')",
+            "whole_export_without_time",
+        ),
+        (
+            "export_tables (table_name, tenant_column, scheduled_tenants) VALUES",
+            "('way', 'o', 'some')",
+            "scheduled_tenants",
+        ),
+        ("export_tables (table_name, scheduled_tenants) VALUES", "('way', 'all')", "scheduled_tenants_of_a_column"),
         (
             "export_tables (table_name, format, compression) VALUES",
             "('way', 'csv', 'snappy')",

@@ -267,7 +267,8 @@ async fn rules_fit(connection: &mut PgConnection) {
     let tables = shipped(
         "export_tables",
         "table_name,enabled,on_demand,scheduled,time_column,time_unit,time_zone,source_column,metric_column,\
-         value_column,tenant_column,denied_cell,strict,format,type_profile,compression",
+         value_column,tenant_column,denied_cell,strict,format,type_profile,compression,\
+         whole_export,scheduled_tenants",
     );
     let columns = shipped(
         "data_column_classification",
@@ -372,7 +373,7 @@ fn movements_of_single_vehicles(rules: &RuleSet) {
     ];
     let compiled = |pseudonyms: bool| {
         let today = NaiveDate::from_ymd_opt(2026, 11, 19).unwrap();
-        let context = PolicyContext { today, tenant: "default", pseudonyms };
+        let context = PolicyContext { today, tenant: classification::Whose::One("default"), pseudonyms };
         Policy::compile(rules, &"probe_speed".parse().unwrap(), &catalog, context).unwrap()
     };
     let policy = compiled(true);

@@ -8,7 +8,7 @@ use data_exporter::jobs::days::{DayRun, Days, Now};
 use data_exporter::schedule::{Calendar, CatchUp, Scheduler};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgPoolOptions};
 
 use crate::support::{metadata, python};
 
@@ -27,6 +27,9 @@ fn scheduler(pool: &PgPool, expression: &str, zone: &str, catch_up: CatchUp) -> 
 /// then all are for days.
 async fn simulate(zone: &'static str, time: &str, seed: u64) {
     let pool = metadata::database(&format!("schedule_{seed}")).await;
+    // A connection for each scheduler, and as long as a loaded machine takes to give it.
+    let patient = PgPoolOptions::new().max_connections(SCHEDULERS as u32).acquire_timeout(Duration::from_secs(600));
+    let pool = patient.connect_with(pool.connect_options().as_ref().clone()).await.unwrap();
     let days = DAYS.to_string();
     let oracle: Fires = serde_json::from_str(&python::run("schedule_oracle.py", [zone, time, FIRST, &days])).unwrap();
     let (hour, minute) = time.split_once(':').unwrap();

@@ -152,5 +152,12 @@ async fn administrators_run_days_over_graphql() {
     let wrong =
         platform.program(&["serve"]).env("EXPORTER_SCHEDULE", "0 0 2 30 2 *").env("EXPORTER_TIMEZONE", "Mars").output();
     let wrong = String::from_utf8_lossy(&wrong.await.unwrap().stderr).into_owned();
-    assert!(wrong.contains("'Mars' is not an IANA time zone"), "{wrong}");
+    for words in ["'Mars' is not an IANA time zone", "'0 0 2 30 2 *' never fires"] {
+        assert!(wrong.contains(words), "all of it at once: {wrong}");
+    }
+    let wrong = platform.program(&["run", "--date", "2026-03-01"]).env("EXPORTER_SCHEDULE", "at night").output().await;
+    let wrong = wrong.unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    let wrong = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(wrong.contains("EXPORTER_SCHEDULE") && wrong.contains("'at night' is not a cron expression"), "{wrong}");
 }

@@ -134,6 +134,15 @@ async fn a_day_is_exported_told_and_restated() {
     days::swapped(&platform, "event").await;
     assert_eq!(days::seen(&platform, &day, &["event"]).await["tables"]["event"], json!([2, 3, 9]));
     assert_eq!(days::manifest(&platform, &day, "event").await, second, "the manifest stays");
+
+    // Files of other names: those that could be seen before are gone, so that nobody reads both.
+    run(&platform.metadata, "UPDATE export_tables SET format = 'jsonl' WHERE table_name = 'event'").await;
+    assert!(days::told(&platform, &day, Some(&["event".to_owned()])).await.1);
+    run(&platform.metadata, "UPDATE export_day_swaps SET due_at = clock_timestamp() WHERE table_name = 'event'").await;
+    days::swapped(&platform, "event").await;
+    let tree = days::tree(&platform, &day).await;
+    let shown: Vec<&str> = tree.iter().filter_map(|key| key.strip_prefix("event/")).collect();
+    assert_eq!(shown, ["_manifest", "_r3/event_000.parquet", "_r4/event_000.jsonl", "event_000.jsonl"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

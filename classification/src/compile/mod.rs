@@ -20,13 +20,22 @@ use crate::table::TableName;
 /// The tenant that may read tables without a tenant column.
 const DEFAULT_TENANT: &str = "default";
 
+/// Whose rows leave of a table with a tenant column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose<'a> {
+    /// This tenant's.
+    One(&'a str),
+    /// Everybody's.
+    All,
+}
+
 /// For whom and when a policy is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PolicyContext<'a> {
     /// The day on which attestations and restrictions must still count, by the metadata database's clock in UTC.
     pub today: NaiveDate,
-    /// The requester's tenant.
-    pub tenant: &'a str,
+    /// Whose rows may leave: the requester's, or what a data owner has said of the schedule.
+    pub tenant: Whose<'a>,
     /// Whether there is a key for pseudonyms: without one, what asks for them does not leave.
     pub pseudonyms: bool,
 }
@@ -102,7 +111,7 @@ impl Policy {
         if !row.enabled {
             return Err(PolicyError::TableDisabled { table: table.clone() });
         }
-        if row.tenant_column.is_none() && context.tenant != DEFAULT_TENANT {
+        if row.tenant_column.is_none() && matches!(context.tenant, Whose::One(tenant) if tenant != DEFAULT_TENANT) {
             return Err(PolicyError::OtherTenant { table: table.clone() });
         }
         roles_exist(row, catalog)?;
@@ -145,10 +154,10 @@ impl Compiler<'_> {
     fn run(&self) -> Result<Policy, PolicyError> {
         let table = &self.row.table_name;
         let mut row_rules = Vec::new();
-        if let Some(column) = &self.row.tenant_column {
+        if let (Some(column), Whose::One(tenant)) = (&self.row.tenant_column, self.context.tenant) {
             row_rules.push(RowRule {
                 rule: format!("tenant_column: rows of the requester's tenant, by '{column}'"),
-                rows: Predicate::one_of(column, [self.context.tenant]),
+                rows: Predicate::one_of(column, [tenant]),
             });
         }
         let metrics = self.metrics();

@@ -185,6 +185,13 @@ impl Row for ExportTable {
         if let Some(compression) = self.compression.filter(|compression| !compression.fits(format)) {
             problems.push(format!("{format} files are not compressed with {compression}: write gzip, zstd or none"));
         }
+        if self.whole_export.is_some() && self.time_column.is_some() {
+            problems.push("whole_export is for tables without a time_column: leave one of them empty".to_owned());
+        }
+        if self.scheduled_tenants.is_some() && self.tenant_column.is_none() {
+            problems
+                .push("scheduled_tenants is for tables with a tenant_column: name it, or leave both empty".to_owned());
+        }
         problems
     }
 }

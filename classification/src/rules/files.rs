@@ -264,6 +264,8 @@ fn export_table(cells: &mut Cells<'_>) -> Option<ExportTable> {
     let format = cells.word_or_none("format");
     let type_profile = cells.word_or_none("type_profile");
     let compression = cells.word_or_none("compression");
+    let whole_export = cells.word_or_none("whole_export");
+    let scheduled_tenants = cells.word_or_none("scheduled_tenants");
     Some(ExportTable {
         table_name: table_name?,
         enabled: enabled?,
@@ -281,6 +283,8 @@ fn export_table(cells: &mut Cells<'_>) -> Option<ExportTable> {
         format: format?,
         type_profile: type_profile?,
         compression: compression?,
+        whole_export: whole_export?,
+        scheduled_tenants: scheduled_tenants?,
     })
 }
 
@@ -396,6 +400,8 @@ fn export_table_cells(row: ExportTable) -> Vec<String> {
         row.format.map(|format| format.to_string()).unwrap_or_default(),
         row.type_profile.map(|profile| profile.to_string()).unwrap_or_default(),
         row.compression.map(|compression| compression.to_string()).unwrap_or_default(),
+        row.whole_export.map(|when| when.to_string()).unwrap_or_default(),
+        row.scheduled_tenants.map(|whose| whose.to_string()).unwrap_or_default(),
     ]
 }
 

@@ -21,7 +21,7 @@ pub use error::{Place, RuleError, RuleErrors};
 pub use files::RuleFile;
 pub use rows::{
     ActionKind, ColumnRule, DeniedCell, Exemption, ExportTable, FileCompression, FileFormat, MetricRule, Restriction,
-    RestrictionKind, SourceRule, TimeUnit, TypeProfile,
+    RestrictionKind, ScheduledTenants, SourceRule, TimeUnit, TypeProfile, WholeExport,
 };
 pub use table::RuleTable;
 

@@ -113,6 +113,26 @@ words! {
 }
 
 words! {
+    /// When the schedule exports a table that has no time column.
+    WholeExport, "a way to export a whole table" {
+        /// Every day.
+        Always = "always",
+        /// On days on which it has changed; the others refer to the last one.
+        WhenChanged = "when_changed",
+    }
+}
+
+words! {
+    /// Whose rows the schedule takes of a table with a tenant column.
+    ScheduledTenants, "a choice of tenants" {
+        /// Those of the tenant `default`.
+        Default = "default",
+        /// Everybody's.
+        All = "all",
+    }
+}
+
+words! {
     /// What a restriction is on.
     RestrictionKind, "a kind of restriction" {
         /// A column of the table.
@@ -194,6 +214,12 @@ pub struct ExportTable {
     /// How its files are compressed, where they have its own format; `None`: as the format usually is.
     #[serde(default)]
     pub compression: Option<FileCompression>,
+    /// When the schedule exports it, if it has no time column; `None`: every day.
+    #[serde(default)]
+    pub whole_export: Option<WholeExport>,
+    /// Whose rows the schedule takes, if it has a tenant column; `None`: nobody has decided, and it is not exported.
+    #[serde(default)]
+    pub scheduled_tenants: Option<ScheduledTenants>,
 }
 
 impl ExportTable {
@@ -216,6 +242,8 @@ impl ExportTable {
             format: None,
             type_profile: None,
             compression: None,
+            whole_export: None,
+            scheduled_tenants: None,
         }
     }
 }

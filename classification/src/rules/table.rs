@@ -84,6 +84,8 @@ impl RuleTable {
                 "format",
                 "type_profile",
                 "compression",
+                "whole_export",
+                "scheduled_tenants",
             ],
             Self::DataColumnClassification => &[
                 "table_name",
@@ -106,7 +108,7 @@ impl RuleTable {
 impl RuleTable {
     /// Whether a file may lack this column, because it was written before there was one: all its cells are empty then.
     pub(super) fn came_later(self, column: &str) -> bool {
-        self == Self::ExportTables && column == "compression"
+        self == Self::ExportTables && ["compression", "whole_export", "scheduled_tenants"].contains(&column)
     }
 }
 

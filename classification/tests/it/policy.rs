@@ -10,7 +10,8 @@ use classification::rules::RuleTable::{
     ActualDataClassifications, DataColumnClassification, ExportTables, LongTableDataClassifications,
 };
 use classification::{
-    CatalogColumn, ColumnKind, Outcome, Policy, PolicyContext, PolicyError, Predicate, RuleSet, TableName, unclassified,
+    CatalogColumn, ColumnKind, Outcome, Policy, PolicyContext, PolicyError, Predicate, RuleSet, TableName, Whose,
+    unclassified,
 };
 
 use crate::rules::parse;
@@ -32,7 +33,7 @@ fn compile(rules: &RuleSet, catalog: &[CatalogColumn]) -> Result<Policy, PolicyE
         rules,
         &"t".parse().unwrap(),
         catalog,
-        PolicyContext { today: today(), tenant: "default", pseudonyms: true },
+        PolicyContext { today: today(), tenant: Whose::One("default"), pseudonyms: true },
     )
 }
 
@@ -54,7 +55,7 @@ const SOURCES: [(RuleTable, &str); 4] = [
 #[test]
 fn columns_leave_by_their_code_and_kind() {
     let rules = parse(&[
-        (ExportTables, "t,,,,at,,,,,,,,,,,"),
+        (ExportTables, "t,,,,at,,,,,,,,,,,,,"),
         (DataColumnClassification, "t,id,nr,,,"),
         (DataColumnClassification, "t,secret,de,,,"),
         (DataColumnClassification, "t,care,hwc,,,"),
@@ -163,7 +164,7 @@ fn mixed_columns_cut_rows_or_cells_by_the_source() {
         let lines: Vec<_> = [(ExportTables, table)].iter().chain(&columns).chain(sources).copied().collect();
         compile(&parse(&lines).unwrap(), &catalog).unwrap()
     };
-    let dropping = with("t,,,,,,,src,,,,,,,,", &SOURCES);
+    let dropping = with("t,,,,,,,src,,,,,,,,,,", &SOURCES);
     assert_eq!(dropping.rows, is_in("src", &["FUSION"]));
     assert!(dropping.columns.iter().all(|column| column.cell == Predicate::Always));
     assert_eq!(dropping.decisions[1].outcome, Outcome::Restricted);
@@ -174,13 +175,13 @@ fn mixed_columns_cut_rows_or_cells_by_the_source() {
           column_restrictions has none for this source"]
     );
 
-    let nulling = with("t,,,,,,,src,,,,null_cell,,,,", &SOURCES);
+    let nulling = with("t,,,,,,,src,,,,null_cell,,,,,,", &SOURCES);
     assert_eq!(nulling.rows, Predicate::Always);
     assert_eq!(nulling.columns[0].cell, Predicate::Always);
     assert_eq!(nulling.columns[1].cell, is_in("src", &["FUSION"]));
 
-    assert_eq!(with("t,,,,,,,src,,,,,,,,", &SOURCES[1..]).rows, Predicate::Never);
-    assert_eq!(with("t,,,,,,,src,,,,null_cell,,,,", &SOURCES[1..]).columns[1].cell, Predicate::Never);
+    assert_eq!(with("t,,,,,,,src,,,,,,,,,,", &SOURCES[1..]).rows, Predicate::Never);
+    assert_eq!(with("t,,,,,,,src,,,,null_cell,,,,,,", &SOURCES[1..]).columns[1].cell, Predicate::Never);
     assert_ne!(dropping.hash, nulling.hash);
 }
 
@@ -199,7 +200,7 @@ fn long_tables_lose_the_rows_of_denied_metrics() {
     };
     let id = (DataColumnClassification, "t,id,nr,,,");
     let value = (DataColumnClassification, "t,value,nr,,,");
-    let sourced = (ExportTables, "t,,,,,,,src,metric,value,,,,,,");
+    let sourced = (ExportTables, "t,,,,,,,src,metric,value,,,,,,,,");
     let policy = with(&[sourced, id, value, metrics[0], metrics[1], metrics[2], metrics[3]]);
     let ways = Predicate::Any(vec![
         is_in("metric", &["speed"]),
@@ -210,7 +211,7 @@ fn long_tables_lose_the_rows_of_denied_metrics() {
     // The rows go even where the value does not leave: that a device was measured at all may be what is denied.
     assert_eq!(with(&[sourced, id, metrics[0], metrics[1]]).rows, ways);
     // Without a source column nobody can answer for `mx`.
-    let unsourced = (ExportTables, "t,,,,,,,,metric,value,,,,,,");
+    let unsourced = (ExportTables, "t,,,,,,,,metric,value,,,,,,,,");
     assert_eq!(with(&[unsourced, id, value, metrics[0], metrics[1]]).rows, is_in("metric", &["speed"]));
     assert_eq!(with(&[unsourced, id, value, metrics[1], metrics[2]]).rows, Predicate::Never);
     assert_eq!(with(&[sourced, id, value]).rows, Predicate::Never);
@@ -225,21 +226,21 @@ fn tables_that_have_no_policy() {
             &parse(lines).unwrap(),
             &table,
             catalog,
-            PolicyContext { today: today(), tenant, pseudonyms: true },
+            PolicyContext { today: today(), tenant: Whose::One(tenant), pseudonyms: true },
         )
     };
     let catalog = [number("id")];
-    let listed = (ExportTables, "t,,,,,,,,,,,,,,,");
+    let listed = (ExportTables, "t,,,,,,,,,,,,,,,,,");
     assert!(tried(&[listed, id], &catalog, "default").is_ok());
     let unknown = tried(&[id], &catalog, "default");
     assert_eq!(unknown, Err(PolicyError::TableUnknown { table: table.clone() }));
-    let disabled = tried(&[(ExportTables, "t,false,,,,,,,,,,,,,,"), id], &catalog, "default");
+    let disabled = tried(&[(ExportTables, "t,false,,,,,,,,,,,,,,,,"), id], &catalog, "default");
     assert_eq!(disabled, Err(PolicyError::TableDisabled { table: table.clone() }));
     let other = tried(&[listed, id], &catalog, "acme");
     assert_eq!(other, Err(PolicyError::OtherTenant { table: table.clone() }));
     let nothing = tried(&[listed], &catalog, "default").unwrap_err();
     assert!(matches!(&nothing, PolicyError::NothingExportable { decisions, .. } if decisions.len() == 1), "{nothing}");
-    let strict = (ExportTables, "t,,,,,,,,,,,,true,,,");
+    let strict = (ExportTables, "t,,,,,,,,,,,,true,,,,,");
     let columns = [number("id"), number("new"), number("newer")];
     let unclassified = tried(&[strict, id], &columns, "default").unwrap_err();
     assert_eq!(
@@ -248,11 +249,11 @@ fn tables_that_have_no_policy() {
     );
     assert!(tried(&[strict, id], &catalog, "default").is_ok());
     for (role, line) in [
-        ("time_column", "t,,,,gone,,,,,,,,,,,"),
-        ("source_column", "t,,,,,,,gone,,,,,,,,"),
-        ("metric_column", "t,,,,,,,,gone,id,,,,,,"),
-        ("value_column", "t,,,,,,,,id,gone,,,,,,"),
-        ("tenant_column", "t,,,,,,,,,,gone,,,,,"),
+        ("time_column", "t,,,,gone,,,,,,,,,,,,,"),
+        ("source_column", "t,,,,,,,gone,,,,,,,,,,"),
+        ("metric_column", "t,,,,,,,,gone,id,,,,,,,,"),
+        ("value_column", "t,,,,,,,,id,gone,,,,,,,,"),
+        ("tenant_column", "t,,,,,,,,,,gone,,,,,,,"),
     ] {
         let missing = tried(&[(ExportTables, line), id], &catalog, "default");
         assert_eq!(missing, Err(PolicyError::ColumnMissing { table: table.clone(), role, column: "gone".to_owned() }));
@@ -261,9 +262,9 @@ fn tables_that_have_no_policy() {
 
 #[test]
 fn a_tenant_sees_its_own_rows() {
-    let rules = parse(&[(ExportTables, "t,,,,,,,,,,owner,,,,,"), (DataColumnClassification, "t,id,nr,,,")]).unwrap();
+    let rules = parse(&[(ExportTables, "t,,,,,,,,,,owner,,,,,,,"), (DataColumnClassification, "t,id,nr,,,")]).unwrap();
     for tenant in ["default", "acme"] {
-        let context = PolicyContext { today: today(), tenant, pseudonyms: true };
+        let context = PolicyContext { today: today(), tenant: Whose::One(tenant), pseudonyms: true };
         let policy = Policy::compile(&rules, &"t".parse().unwrap(), &[number("id"), text("owner")], context).unwrap();
         assert_eq!(policy.rows, is_in("owner", &[tenant]));
         assert_eq!(names(&policy), ["id"]);
@@ -273,7 +274,7 @@ fn a_tenant_sees_its_own_rows() {
 #[test]
 fn the_hash_follows_the_content_and_nothing_else() {
     let lines = [
-        (ExportTables, "t,,,,,,,src,,,,,,,,"),
+        (ExportTables, "t,,,,,,,src,,,,,,,,,,"),
         (DataColumnClassification, "t,id,nr,,,"),
         (DataColumnClassification, "t,speed,mx,,,"),
         (ActualDataClassifications, "A,nr"),

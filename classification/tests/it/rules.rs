@@ -39,7 +39,7 @@ fn messages(errors: &RuleErrors) -> Vec<String> {
 fn empty_cells_are_defaults() {
     use RuleTable::{ActualDataClassifications, ColumnRestrictions, DataColumnClassification, ExportTables};
     let rules = parse(&[
-        (ExportTables, "way,,,,,,,,,,,,,,,"),
+        (ExportTables, "way,,,,,,,,,,,,,,,,,"),
         (DataColumnClassification, "way,id,,,,"),
         (ActualDataClassifications, "HERE,"),
         (ColumnRestrictions, "way,,id,,,,,"),
@@ -60,14 +60,17 @@ fn every_error_of_every_file_is_reported_with_its_line() {
         LongTableDataClassifications,
     };
     let errors = parse(&[
-        (ExportTables, "way,yes,true,false,at,timestamp,UTC,,,,,drop_row,false,,,"),
-        (ExportTables, "way,,,,,weeks,,,,,,keep,,xlsx,compact,brotli"),
-        (ExportTables, ".,,,,,,,,,,,,,,,"),
-        (ExportTables, "sensor,,,,,,,,metric,,,,,,,"),
-        (ExportTables, "long,,,,,,,,,v,,,,,,"),
-        (ExportTables, "same,,,,,,,m,m,m,,,,,,"),
-        (ExportTables, "zone,,,,,,Mars Time,,,,,,,,,"),
-        (ExportTables, "light,,,,,,,,,,,,,csv,,snappy"),
+        (ExportTables, "way,yes,true,false,at,timestamp,UTC,,,,,drop_row,false,,,,,"),
+        (ExportTables, "way,,,,,weeks,,,,,,keep,,xlsx,compact,brotli,,"),
+        (ExportTables, ".,,,,,,,,,,,,,,,,,"),
+        (ExportTables, "sensor,,,,,,,,metric,,,,,,,,,"),
+        (ExportTables, "long,,,,,,,,,v,,,,,,,,"),
+        (ExportTables, "same,,,,,,,m,m,m,,,,,,,,"),
+        (ExportTables, "zone,,,,,,Mars Time,,,,,,,,,,,"),
+        (ExportTables, "light,,,,,,,,,,,,,csv,,snappy,,"),
+        (ExportTables, "often,,,,,,,,,,,,,,,,weekly,some"),
+        (ExportTables, "timed,,,,at,,,,,,,,,,,,when_changed,"),
+        (ExportTables, "whose,,,,,,,,,,,,,,,,,all"),
         (DataColumnClassification, "way,id,public,,,"),
         (DataColumnClassification, "way,,nr,,,"),
         (DataColumnClassification, "way,name,nr,somebody,,2027-01-01"),
@@ -126,6 +129,13 @@ fn every_error_of_every_file_is_reported_with_its_line() {
             ("export_tables.csv:7", "'m' is both source_column and value_column"),
             ("export_tables.csv:8", "time_zone is not the name of a zone"),
             ("export_tables.csv:9", "csv files are not compressed with snappy: write gzip, zstd or none"),
+            ("export_tables.csv:10", "scheduled_tenants: 'some' is not a choice of tenants: write default, all"),
+            (
+                "export_tables.csv:10",
+                "whole_export: 'weekly' is not a way to export a whole table: write always, when_changed",
+            ),
+            ("export_tables.csv:11", "whole_export is for tables without a time_column"),
+            ("export_tables.csv:12", "scheduled_tenants is for tables with a tenant_column"),
             ("long_table_data_classifications.csv:2", "table 'zone' has no metric_column"),
         ],
     );
@@ -198,11 +208,11 @@ fn headers_and_files() {
     assert_eq!(messages(&RuleSet::parse(&twice).unwrap_err()), ["export_tables.csv: given more than once"]);
 }
 
-/// Files from before there was the column are read as if its cells were empty.
+/// Files from before there were the columns are read as if their cells were empty.
 #[test]
-fn a_file_without_the_column_for_the_compression_is_read() {
+fn a_file_without_the_columns_that_came_later_is_read() {
     let whole = header(RuleTable::ExportTables);
-    let before = whole.strip_suffix(",compression").unwrap();
+    let before = whole.strip_suffix(",compression,whole_export,scheduled_tenants").unwrap();
     let row = "way,,,,,,,,,,,,,csv,";
     let of = |text: String| {
         let file = |table: RuleTable| match table {
@@ -214,9 +224,9 @@ fn a_file_without_the_column_for_the_compression_is_read() {
         RuleSet::parse(&files.iter().map(|(name, text)| RuleFile { name, text }).collect::<Vec<_>>())
     };
     let rules = of(format!("{before}\n{row}\n")).unwrap();
-    assert_eq!(rules, of(format!("{whole}\n{row},\n")).unwrap());
+    assert_eq!(rules, of(format!("{whole}\n{row},,,\n")).unwrap());
     assert!(rules.to_csv(RuleTable::ExportTables).starts_with(&format!("{whole}\n")), "written with the column");
-    let set = of(format!("{whole}\n{row},gzip\n")).unwrap();
+    let set = of(format!("{whole}\n{row},gzip,,\n")).unwrap();
     assert_eq!(set.diff(&rules).len(), 1, "taking the column away takes away what stood in it");
     let without = of(format!("{}\n", before.replace(",type_profile", ""))).unwrap_err();
     assert!(messages(&without)[0].contains("column 'type_profile' is missing"), "{without}");
@@ -311,7 +321,7 @@ fn what_holds_but_is_probably_not_meant_is_noted() {
         LongTableDataClassifications,
     };
     let rules = parse(&[
-        (ExportTables, "m,,,,,,,,metric,value,,,,,,"),
+        (ExportTables, "m,,,,,,,,metric,value,,,,,,,,"),
         (DataColumnClassification, "m,value,mx,,,"),
         (DataColumnClassification, "m,care,hwc,,,"),
         (ActualDataClassifications, "HERE,mx"),

@@ -103,6 +103,7 @@ fn day_table(table: &DayTable) -> Value {
     put(&mut fields, "bytes", table.bytes);
     put(&mut fields, "manifest", table.manifest.as_ref());
     put(&mut fields, "policyHash", table.policy_hash.as_ref());
+    put(&mut fields, "unchangedSince", table.unchanged_since);
     let error = table.error.as_ref();
     put(&mut fields, "error", error.map(|error| json!({"code": error.code, "message": error.message})));
     put(

@@ -1,6 +1,6 @@
 -- A tenant's table exports, newest first, filtered, after the one that a cursor names.
 SELECT job_id, kind, tenant, table_name, export_date, window_start, window_end, revision, status.status, attempts,
-       row_count, byte_count, manifest_url, policy_hash, error_code, error_message, started_at, completed_at
+       row_count, byte_count, manifest_url, policy_hash, unchanged_since, error_code, error_message, started_at, completed_at
 FROM table_export_job_statuses AS status
 WHERE tenant = $1
   AND ($2::text IS NULL OR table_name = $2)

@@ -2,9 +2,12 @@
 //! what was restated. Written when every table has ended; never before.
 //!
 //! `_SUCCESS` and `_FAILED` exclude each other. Each is written on condition that it is still what was seen, so a process
-//! that comes late cannot put an old summary in the place of a new one unnoticed.
+//! that comes late is told so. One that was frozen for longer than its lock may have written an old summary all the same,
+//! where a newer one had gone: so what is written is looked at again, ever more seldom, and made right.
 
+mod content;
 mod rules;
+mod unchanged;
 
 use std::sync::Arc;
 
@@ -19,6 +22,9 @@ use crate::jobs::closing::{EndedDay, Swap};
 use crate::rules::RuleStore;
 use crate::storage::{ObjectKey, ObjectStore, PutOutcome};
 
+pub(super) use content::Content;
+pub(super) use unchanged::unchanged;
+
 /// The tables that are exported beside the data of a day.
 const RULES: [RuleTable; 5] = [
     RuleTable::ExportTables,
@@ -27,21 +33,32 @@ const RULES: [RuleTable; 5] = [
     RuleTable::LongTableDataClassifications,
     RuleTable::ColumnRestrictions,
 ];
-/// How often a conditional write is tried when somebody else was quicker.
-const TRIES: usize = 5;
 
-/// Closes one day whose job has ended. `false` when there is none.
+/// Closes one day whose job has ended, when its folders show what they can show by now. `false` when there is none.
 pub(super) async fn close_day(
     queue: &Queue,
     rules: &RuleStore,
     store: &Arc<dyn ObjectStore>,
     layout: &Layout,
 ) -> Result<bool, Failure> {
+    while swap_day(queue, store).await? {}
     let (rules, store, layout) = (rules.clone(), Arc::clone(store), layout.clone());
     queue.close_day(move |day| Box::pin(async move { write(&day, &rules, store.as_ref(), &layout).await })).await
 }
 
-async fn write(day: &EndedDay, rules: &RuleStore, store: &dyn ObjectStore, layout: &Layout) -> Result<(), Failure> {
+/// Makes one closed day's folder say what is known of it, if it is time to look. `false` when there is none.
+pub(super) async fn check_day(
+    queue: &Queue,
+    rules: &RuleStore,
+    store: &Arc<dyn ObjectStore>,
+    layout: &Layout,
+) -> Result<bool, Failure> {
+    let (rules, store, layout) = (rules.clone(), Arc::clone(store), layout.clone());
+    queue.check_day(move |day| Box::pin(async move { write(&day, &rules, store.as_ref(), &layout).await })).await
+}
+
+/// Writes what is not there yet. Returns whether the summary was something else.
+async fn write(day: &EndedDay, rules: &RuleStore, store: &dyn ObjectStore, layout: &Layout) -> Result<bool, Failure> {
     let folder = layout.day(day.date);
     if let Some(revision) = day.rules_revision {
         let kept = rules.snapshot(revision).await?.ok_or_else(|| {
@@ -55,9 +72,13 @@ async fn write(day: &EndedDay, rules: &RuleStore, store: &dyn ObjectStore, layou
     }
     let (here, gone) = if day.succeeded() { ("_SUCCESS", "_FAILED") } else { ("_FAILED", "_SUCCESS") };
     let summary = Bytes::from(summary(day).to_string());
-    settle(store, &ObjectKey::new(format!("{folder}/{here}"))?, summary, "application/json").await?;
-    store.delete(&ObjectKey::new(format!("{folder}/{gone}"))?).await?;
-    Ok(())
+    let written = settle(store, &ObjectKey::new(format!("{folder}/{here}"))?, summary, "application/json").await?;
+    let gone = ObjectKey::new(format!("{folder}/{gone}"))?;
+    let left = store.head(&gone).await?.is_some();
+    if left {
+        store.delete(&gone).await?;
+    }
+    Ok(written || left)
 }
 
 /// What `_SUCCESS` and `_FAILED` say. A function of what the database has of the day, so that it can be repeated.
@@ -79,26 +100,24 @@ fn summary(day: &EndedDay) -> serde_json::Value {
     })
 }
 
-/// Makes an object what it is to be, whatever it was.
-async fn settle(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes, kind: &str) -> Result<(), Failure> {
-    for _ in 0..TRIES {
-        let outcome = match store.head(key).await? {
-            None => store.put_if_absent(key, bytes.clone(), kind).await?,
-            Some(there) if there.size == bytes.len() as u64 && store.get(key).await? == bytes => return Ok(()),
-            Some(there) => store.replace(key, &there.etag, bytes.clone(), kind).await?,
-        };
-        if outcome == PutOutcome::Created {
-            return Ok(());
-        }
+/// Makes an object what it is to be, whatever it was; returns whether it was something else. Who writes here holds a lock, so
+/// where somebody else was quicker the lock is theirs: then nothing is written over theirs.
+async fn settle(store: &dyn ObjectStore, key: &ObjectKey, bytes: Bytes, kind: &str) -> Result<bool, Failure> {
+    let outcome = match store.head(key).await? {
+        None => store.put_if_absent(key, bytes.clone(), kind).await?,
+        Some(there) if there.size == bytes.len() as u64 && store.get(key).await? == bytes => return Ok(false),
+        Some(there) => store.replace(key, &there.etag, bytes.clone(), kind).await?,
+    };
+    // The answer to a write that went through may have been lost.
+    if outcome == PutOutcome::Created || store.head(key).await?.is_some() && store.get(key).await? == bytes {
+        return Ok(true);
     }
-    Err(Failure::new(
-        ErrorCode::StorageUnavailable,
-        format!("'{key}' is being written by somebody else again and again; it is tried again"),
-    ))
+    let why = format!("'{key}' was written by somebody else in the same moment; it is tried again");
+    Err(Failure::new(ErrorCode::StorageUnavailable, why))
 }
 
 /// Puts the files of one restated table in the place of those that everybody sees in its folder. `false` when there is none.
-pub(super) async fn swap_day(queue: &Queue, store: &Arc<dyn ObjectStore>) -> Result<bool, Failure> {
+async fn swap_day(queue: &Queue, store: &Arc<dyn ObjectStore>) -> Result<bool, Failure> {
     let store = Arc::clone(store);
     queue.swap_day(move |swap| Box::pin(async move { replace(&swap, store.as_ref()).await })).await
 }

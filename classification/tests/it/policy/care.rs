@@ -5,7 +5,7 @@ use classification::rules::RuleTable;
 use classification::rules::RuleTable::{
     ActualDataClassifications, ColumnRestrictions, DataColumnClassification, ExportTables, LongTableDataClassifications,
 };
-use classification::{CatalogColumn, ColumnKind, Outcome, Policy, PolicyContext, PolicyError, Predicate};
+use classification::{CatalogColumn, ColumnKind, Outcome, Policy, PolicyContext, PolicyError, Predicate, Whose};
 
 use super::{is_in, names, number, text, today};
 use crate::rules::parse_with;
@@ -21,7 +21,7 @@ fn with(
     pseudonyms: bool,
 ) -> Result<Policy, PolicyError> {
     let rules = parse_with(lines, pii).unwrap_or_else(|errors| panic!("{errors}"));
-    let context = PolicyContext { today: today(), tenant: "default", pseudonyms };
+    let context = PolicyContext { today: today(), tenant: Whose::One("default"), pseudonyms };
     Policy::compile(&rules, &"t".parse().unwrap(), catalog, context)
 }
 
@@ -32,8 +32,8 @@ fn said<'a>(policy: &'a Policy, column: &str) -> (Outcome, &'a str) {
 }
 
 const ID: (RuleTable, &str) = (DataColumnClassification, "t,id,nr,,,");
-const TIMED: (RuleTable, &str) = (ExportTables, "t,,,,at,,,,,,,,,,,");
-const UNTIMED: (RuleTable, &str) = (ExportTables, "t,,,,,,,,,,,,,,,");
+const TIMED: (RuleTable, &str) = (ExportTables, "t,,,,at,,,,,,,,,,,,,");
+const UNTIMED: (RuleTable, &str) = (ExportTables, "t,,,,,,,,,,,,,,,,,");
 
 /// The column's type and kind, its restriction, the table, whether there is a key; the action, or words of the refusal.
 type Case =
@@ -100,7 +100,7 @@ fn a_column_that_is_hwc_leaves_with_its_action_or_not_at_all() {
 fn actions_of_metrics_and_sources_must_fit_the_column_that_they_change() {
     let catalog = [number("id"), number("at"), text("m"), column("v", "numeric(9,3)", ColumnKind::Number), text("src")];
     let mut lines = vec![
-        (ExportTables, "t,,,,at,,,src,m,v,,null_cell,,,,"),
+        (ExportTables, "t,,,,at,,,src,m,v,,null_cell,,,,,,"),
         ID,
         (DataColumnClassification, "t,v,nr,,,"),
         (DataColumnClassification, "t,at,mx,,,"),

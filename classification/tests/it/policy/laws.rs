@@ -8,7 +8,7 @@ use classification::rules::{
     ActionKind, ColumnRule, DeniedCell, ExportTable, MetricRule, PiiRow, Restriction, RestrictionKind, Rows, SourceRule,
 };
 use classification::{
-    CatalogColumn, Code, ColumnKind, Policy, PolicyContext, PolicyError, Predicate, RuleSet, TableName,
+    CatalogColumn, Code, ColumnKind, Policy, PolicyContext, PolicyError, Predicate, RuleSet, TableName, Whose,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -146,7 +146,8 @@ fn rules() -> impl Strategy<Value = Rows> {
 
 fn compile(rows: &Rows, today: NaiveDate, pseudonyms: bool) -> Option<Policy> {
     let rules = RuleSet::from_rows(rows.clone()).unwrap_or_else(|errors| panic!("{errors}"));
-    match Policy::compile(&rules, &t(), &catalog(), PolicyContext { today, tenant: "default", pseudonyms }) {
+    match Policy::compile(&rules, &t(), &catalog(), PolicyContext { today, tenant: Whose::One("default"), pseudonyms })
+    {
         Ok(policy) => Some(policy),
         Err(PolicyError::NothingExportable { .. }) => None,
         Err(other) => panic!("{other}"),

@@ -3,7 +3,7 @@
 use classification::pii::Entity;
 use classification::rules::{
     ActionKind, ColumnRule, DeniedCell, ExportTable, FileCompression, FileFormat, MetricRule, PiiRow, Restriction,
-    RestrictionKind, Rows, RuleTable, SourceRule, TimeUnit, TypeProfile,
+    RestrictionKind, Rows, RuleTable, ScheduledTenants, SourceRule, TimeUnit, TypeProfile, WholeExport,
 };
 use classification::{Code, RuleFile, RuleSet, TableName};
 use proptest::prelude::*;
@@ -43,6 +43,8 @@ fn export_table() -> impl Strategy<Value = ExportTable> {
         prop::option::of(prop::sample::select(FileFormat::ALL)),
         prop::option::of(prop::sample::select(TypeProfile::ALL)),
         prop::option::of(prop::sample::select(FileCompression::ALL)),
+        prop::option::of(prop::sample::select(WholeExport::ALL)),
+        prop::option::of(prop::sample::select(ScheduledTenants::ALL)),
         prop::sample::select(vec!["UTC", "Europe/Berlin", "Etc/GMT+5"]),
     );
     let names = prop::collection::btree_set(name(), 5).prop_map(|names| names.into_iter().collect::<Vec<_>>());
@@ -55,7 +57,7 @@ fn export_table() -> impl Strategy<Value = ExportTable> {
             scheduled: flags.2,
             time_column: name(0),
             time_unit: words.0,
-            time_zone: words.5.to_owned(),
+            time_zone: words.7.to_owned(),
             source_column: name(1),
             metric_column: name(2),
             value_column: name(2).map(|_| names[3].clone()),
@@ -65,6 +67,8 @@ fn export_table() -> impl Strategy<Value = ExportTable> {
             format: words.2,
             type_profile: words.3,
             compression: words.4.filter(|compression| compression.fits(words.2.unwrap_or(FileFormat::Parquet))),
+            whole_export: words.5.filter(|_| name(0).is_none()),
+            scheduled_tenants: words.6.filter(|_| name(4).is_some()),
         }
     })
 }

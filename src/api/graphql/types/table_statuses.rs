@@ -37,6 +37,8 @@ pub(in crate::api::graphql) struct TableExportJobStatus {
     manifest_url: Option<String>,
     /// The policy that it was exported under.
     policy_hash: Option<String>,
+    /// The day whose files its manifest lists, where the table is exported when it has changed and has not since then.
+    unchanged_since: Option<Date>,
     /// Why it failed.
     error: Option<ExportError>,
     /// When work on it began.
@@ -62,6 +64,7 @@ impl From<TableExportStatus> for TableExportJobStatus {
             bytes: row.byte_count.map(Long),
             manifest_url: row.manifest_url,
             policy_hash: row.policy_hash,
+            unchanged_since: row.unchanged_since.map(Date),
             error: error.as_ref().map(ExportError::from),
             started_at: row.started_at,
             completed_at: row.completed_at,

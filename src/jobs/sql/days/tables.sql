@@ -1,10 +1,10 @@
 -- The tables of a day as their latest revision, up to $2, has left them, and what was published of each before that. One that
--- failed, and that the day did not have when it was exported again as a whole, is none of its tables any more.
+-- failed, and that the schedule did not export any more when the day was planned again, is none of its tables.
 SELECT latest.*, before.revision AS before_revision, before.row_count AS before_rows, before.byte_count AS before_bytes
 FROM (
     SELECT DISTINCT ON (status.table_name)
            status.table_name, status.revision, status.status, status.attempts, status.row_count, status.byte_count,
-           status.manifest_url, status.policy_hash, status.error_code, status.error_message
+           status.manifest_url, status.policy_hash, status.unchanged_since, status.error_code, status.error_message
     FROM table_export_job_statuses AS status
     WHERE status.kind = 'scheduled' AND status.export_date = $1 AND status.revision <= $2
     ORDER BY status.table_name, status.revision DESC
@@ -17,9 +17,17 @@ LEFT JOIN LATERAL (
     ORDER BY earlier.revision DESC
     LIMIT 1
 ) AS before ON true
-WHERE latest.status = 'COMPLETED'
-   OR NOT EXISTS (SELECT 1 FROM export_days AS day
-                  JOIN export_jobs AS asked ON asked.id = day.job_id
-                  WHERE day.export_date = $1 AND day.revision <= $2 AND day.revision > latest.revision
-                    AND asked.tables IS NULL AND asked.rules_revision IS NOT NULL)
+LEFT JOIN LATERAL (
+    SELECT day.revision, job.rules_revision
+    FROM export_days AS day
+    JOIN export_jobs AS job ON job.id = day.job_id AND job.rules_revision IS NOT NULL
+    WHERE day.export_date = $1 AND day.revision <= $2
+    ORDER BY day.revision DESC
+    LIMIT 1
+) AS planned ON true
+WHERE latest.status = 'COMPLETED' OR latest.revision >= planned.revision
+   OR EXISTS (SELECT 1 FROM rules_snapshots AS kept,
+                  jsonb_populate_recordset(NULL::export_tables, kept.rules -> 'export_tables') AS listed
+              WHERE kept.revision = planned.rules_revision AND listed.table_name = latest.table_name
+                AND listed.enabled AND listed.scheduled)
 ORDER BY latest.table_name
