@@ -30,7 +30,7 @@ lint:
 mutants: setup-test
 	@set -a; . .setup/env; set +a; cargo test --quiet --test it -- mutants:: --nocapture --test-threads=1
 
-# Faults against real processes, every row compared afterwards: the table of docs/reliability.md. Takes half an hour;
+# Faults against real processes, every row compared afterwards: the table of docs/reliability.md. Takes forty minutes;
 # ARGS="only=kills kills=20 seed=1" does less, ARGS=short what `make test` does.
 chaos: setup-test
 	@set -a; . .setup/env; set +a; cargo test --quiet --test chaos -- long $(ARGS)
