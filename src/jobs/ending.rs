@@ -101,13 +101,16 @@ impl Queue {
     /// Records the keys that a publication is going to write, before it writes the first. Should it come to nothing,
     /// they are removed.
     pub async fn record_publication(&self, task: &TableTask, keys: &[String]) -> Result<(), QueueError> {
-        let recorded: Option<Uuid> = sqlx::query_scalar(include_str!("sql/record_publication.sql"))
-            .bind(task.job.0)
-            .bind(task.table.to_string())
-            .bind(task.epoch)
-            .bind(sqlx::types::Json(keys))
-            .fetch_optional(self.pool())
-            .await?;
+        let record = async || -> Result<Option<Uuid>, QueueError> {
+            let recorded = sqlx::query_scalar(include_str!("sql/record_publication.sql"))
+                .bind(task.job.0)
+                .bind(task.table.to_string())
+                .bind(task.epoch)
+                .bind(sqlx::types::Json(keys))
+                .fetch_optional(self.pool());
+            Ok(recorded.await?)
+        };
+        let recorded = self.insist(record).await?;
         recorded.map(drop).ok_or_else(|| QueueError::LeaseLost(claim_of(task)))
     }
 
@@ -117,6 +120,11 @@ impl Queue {
     /// # Errors
     /// [`QueueError::Ending`] when the job is being ended: the manifest must not be written.
     pub async fn seal(&self, task: &TableTask) -> Result<(), QueueError> {
+        // A seal whose answer was lost is there when it is asked for again.
+        self.insist(|| self.try_seal(task)).await
+    }
+
+    async fn try_seal(&self, task: &TableTask) -> Result<(), QueueError> {
         let (claim, job, name, epoch) = (claim_of(task), task.job, task.table.to_string(), task.epoch);
         self.in_transaction(move |tx| {
             Box::pin(async move {
@@ -146,13 +154,16 @@ impl Queue {
     /// # Errors
     /// [`QueueError::LeaseLost`].
     pub async fn keep_manifest(&self, task: &TableTask, manifest: String) -> Result<String, QueueError> {
-        let kept: Option<String> = sqlx::query_scalar(include_str!("sql/keep_manifest.sql"))
-            .bind(task.job.0)
-            .bind(task.table.to_string())
-            .bind(task.epoch)
-            .bind(manifest)
-            .fetch_optional(self.pool())
-            .await?;
+        let keep = async || -> Result<Option<String>, QueueError> {
+            let kept = sqlx::query_scalar(include_str!("sql/keep_manifest.sql"))
+                .bind(task.job.0)
+                .bind(task.table.to_string())
+                .bind(task.epoch)
+                .bind(&manifest)
+                .fetch_optional(self.pool());
+            Ok(kept.await?)
+        };
+        let kept = self.insist(keep).await?;
         kept.ok_or_else(|| QueueError::LeaseLost(claim_of(task)))
     }
 }

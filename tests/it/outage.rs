@@ -1,6 +1,7 @@
 //! The queue's own database away while something is worked on: that is nobody's failed attempt and nobody's crash.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use data_exporter::jobs::{JobState, Queue};
@@ -18,7 +19,8 @@ use crate::support::s3;
 
 /// From now on, so many of these statements on a table fail as they do while a server shuts down.
 async fn away(pool: &PgPool, times: i64, table: &str, event: &str, condition: &str) {
-    let name = format!("away_{table}");
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let name = format!("away_{table}_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
     let statements = format!(
         "CREATE SEQUENCE {name};
          CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -57,6 +59,21 @@ async fn what_is_finished_while_the_database_is_away_is_committed_when_it_is_bac
     away(&platform.metadata, 2, "export_jobs", "UPDATE", "OLD.state = 'PLANNING' AND NEW.state = 'RUNNING'").await;
     away(&platform.metadata, 3, "export_job_partitions", "UPDATE", "NEW.state = 'COMPLETED'").await;
     away(&platform.metadata, 3, "export_job_tables", "UPDATE", "NEW.state = 'COMPLETED'").await;
+    let worker = worker(&platform).await;
+    let view = worker.finished(worker.request(&["vms"]).await).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    assert_eq!(counted(&platform.metadata).await, (1, 0, 1), "nothing was done twice");
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publication_goes_on_when_the_database_is_back() {
+    let platform = Platform::sample("outage_publication", 8_000).await;
+    // What is recorded of it on the way: the names of its files, that it is sealed, the manifest's text.
+    for column in ["publication", "sealed_at", "manifest"] {
+        let condition = format!("OLD.{column} IS NULL AND NEW.{column} IS NOT NULL");
+        away(&platform.metadata, 2, "export_job_tables", "UPDATE", &condition).await;
+    }
     let worker = worker(&platform).await;
     let view = worker.finished(worker.request(&["vms"]).await).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);

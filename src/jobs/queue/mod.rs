@@ -189,7 +189,7 @@ impl Queue {
     /// Repeats a worker's write while the database is away, for as long as the lease that fences it may hold: work that is
     /// done is not thrown away for an outage, nor its worker taken for dead. Where the write was done and only its answer
     /// lost, the repetition finds the lease gone.
-    async fn insist<T, W>(&self, write: impl Fn() -> W) -> Result<T, QueueError>
+    pub(in crate::jobs) async fn insist<T, W>(&self, write: impl Fn() -> W) -> Result<T, QueueError>
     where
         W: Future<Output = Result<T, QueueError>>,
     {
