@@ -1,6 +1,7 @@
 //! `data-exporter run`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::Args;
@@ -18,13 +19,15 @@ use crate::startup::Services;
 use crate::upkeep::{ScheduledRuns, Todo, Wish};
 use crate::{lifecycle, telemetry};
 
+/// How long it waits while another process writes a day's end.
+const CLOSING: Duration = Duration::from_millis(200);
 /// The most days of one command.
 const MOST_DAYS: i64 = 3_700;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Days that are exported already are passed over, and of days that failed the tables that did are exported,\n\
-                  so a command that was interrupted is simply given again.\n\n\
+    after_help = "Days that are exported already are passed over, and of days that failed the tables that did, or that were never\n\
+                  asked for, are exported, so a command that was interrupted is simply given again.\n\n\
                   Example, the first week of March:\n  data-exporter run --date 2026-03-01 --to 2026-03-07"
 )]
 pub(super) struct RunArgs {
@@ -37,7 +40,7 @@ pub(super) struct RunArgs {
     /// A table to export, even if it is exported already; may be repeated. Without it, every table of the schedule.
     #[arg(long = "table", value_name = "T")]
     tables: Vec<String>,
-    /// Of days that failed the tables that did, and no other day.
+    /// Of days that failed the tables that did or are missing, and no day that has no export yet.
     #[arg(long, conflicts_with = "tables")]
     failed: bool,
     /// Export days again that are exported already: the new files supersede the old ones.
@@ -131,7 +134,10 @@ async fn one(
     let view = ended?;
     // Its tables are published; what says so of the day comes last.
     while !services.scheduler().days().is_closed(job).await? {
-        worker.close_day().await?;
+        if !worker.close_day().await? {
+            // Somebody else is about it.
+            tokio::time::sleep(CLOSING).await;
+        }
     }
     Ok(Done { date, job: Some(view) })
 }

@@ -171,6 +171,12 @@ async fn rules_that_change_are_a_change() {
     run(&platform.metadata, "UPDATE export_tables SET format = 'csv' WHERE table_name = 'kind'").await;
     assert_eq!(export(&platform, &date(5)).await.0, ["_manifest", "_r1/kind_000.csv", "kind_000.csv"]);
     assert_eq!(export(&platform, &date(6)).await.0, NONE, "lines are compared like Parquet");
+    // Lines say nothing of their policy.
+    run(&platform.metadata, "UPDATE column_restrictions SET params = '{\"length\": 901}' WHERE table_name = 'kind'")
+        .await;
+    let (files, newer, _) = export(&platform, &day("UTC", "2026-03-07")).await;
+    assert_eq!(files, ["_manifest", "_r1/kind_000.csv", "kind_000.csv"]);
+    assert_ne!(newer["export"]["policy_hash"], second["export"]["policy_hash"]);
     // Whole every day, as without the setting: files where anybody looks, and in no other place.
     run(
         &platform.metadata,
@@ -178,15 +184,15 @@ async fn rules_that_change_are_a_change() {
     )
     .await;
     let visible = ["_manifest", "kind_000.parquet"];
-    assert_eq!(export(&platform, &date(7)).await.0, visible);
     assert_eq!(export(&platform, &date(8)).await.0, visible);
+    assert_eq!(export(&platform, &date(9)).await.0, visible);
     // Those may be replaced when their day is restated: nothing refers to them.
     run(&platform.metadata, "UPDATE export_tables SET whole_export = 'when_changed' WHERE table_name = 'kind'").await;
-    assert_eq!(export(&platform, &date(9)).await.0, OWN);
-    assert_eq!(export(&platform, &date(10)).await.0, NONE);
+    assert_eq!(export(&platform, &date(10)).await.0, OWN);
+    assert_eq!(export(&platform, &date(11)).await.0, NONE);
     // A month later it is repeated all the same, and never is anything referred to that comes after.
-    assert_eq!(export(&platform, &day("UTC", "2026-04-09")).await.0, NONE);
-    assert_eq!(export(&platform, &day("UTC", "2026-04-10")).await.0, OWN);
+    assert_eq!(export(&platform, &day("UTC", "2026-04-10")).await.0, NONE);
+    assert_eq!(export(&platform, &day("UTC", "2026-04-11")).await.0, OWN);
     assert_eq!(export(&platform, &day("UTC", "2026-02-01")).await.0, OWN);
 }
 
@@ -232,6 +238,14 @@ async fn what_is_referred_to_stays_whatever_becomes_of_its_day() {
     run(&platform.metadata, "UPDATE data_column_classification SET classification = 'nr' WHERE table_name = 'kind'")
         .await;
     assert_eq!(export(&platform, &date(5)).await.0, OWN);
+    // Nor is one whose content was known, and that failed after that.
+    run(
+        &platform.metadata,
+        "UPDATE table_export_job_statuses SET status = 'FAILED', manifest_url = NULL, error_code = 'MANIFEST_CONFLICT'
+         WHERE table_name = 'kind' AND export_date = '2026-03-05'",
+    )
+    .await;
+    assert_eq!(export(&platform, &date(6)).await.0, OWN);
     drop(worker);
 }
 
