@@ -145,6 +145,9 @@ async fn a_day_is_run_again_when_it_has_ended() {
     days.run(&DayRun { day: &fresh, lag: Duration::from_secs(172_800), ..run.clone() }).await.unwrap();
     let waits = "DELETE FROM export_jobs RETURNING due_at = window_end + interval '2 days'";
     assert!(sqlx::query_scalar::<_, bool>(waits).fetch_one(&pool).await.unwrap());
+    let today = scheduler(&pool, "0 0 2 * * *", "UTC", CatchUp::All).day(yesterday + TimeDelta::days(1)).unwrap();
+    let early = days.run(&DayRun { day: &today, ..run.clone() }).await.unwrap_err();
+    assert_eq!(early.code, ErrorCode::RangeInFuture);
     // Two at once: one of them starts it.
     let (one, other) = tokio::join!(days.run(&run), days.run(&run));
     let (started, refused): (Vec<_>, Vec<_>) = [one, other].into_iter().partition(Result::is_ok);
