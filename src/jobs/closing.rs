@@ -263,7 +263,7 @@ impl Queue {
     where
         F: FnOnce(EndedDay) -> BoxFuture<'static, Result<bool, Failure>> + Send + 'static,
     {
-        let mut tx = self.pool().begin().await.map_err(QueueError::from)?;
+        let mut tx = begin_transaction(self.pool()).await.map_err(QueueError::from)?;
         sqlx::query(WAIT_FOR_THE_STORE).execute(&mut *tx).await.map_err(QueueError::from)?;
         let found = sqlx::query_as(include_str!("sql/days/to_check.sql")).fetch_optional(&mut *tx);
         let found = found.await.map_err(QueueError::from)?;
