@@ -4,7 +4,7 @@
 //! into the time zone afterwards: one that the zone skips fires when the gap is over, one that it has twice fires the
 //! first time. So a schedule of one time a day fires once on every day that there is.
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
@@ -57,8 +57,9 @@ impl Calendar {
 
     /// The fires after `after`, the first first. Never ends before the calendar does.
     pub fn fires(&self, after: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> + '_ {
-        // Times that a coming gap moves stand behind what the clock shows now.
-        let mut wall = self.wall(after).and_utc();
+        // Times that a coming gap moves stand behind what the clock shows now. What it shows of a second would be in all of them.
+        let wall = self.wall(after);
+        let mut wall = wall.with_nanosecond(0).unwrap_or(wall).and_utc();
         let mut last = after;
         std::iter::from_fn(move || {
             loop {
@@ -130,7 +131,7 @@ mod tests {
     fn fires(expression: &str, zone: &str, after: &str, count: usize) -> Vec<String> {
         let calendar = Calendar::new(expression, zone).unwrap();
         let fires = calendar.fires(at(after)).take(count);
-        fires.map(|fire| fire.format("%Y-%m-%dT%H:%M:%S").to_string()).collect()
+        fires.map(|fire| fire.format("%Y-%m-%dT%H:%M:%S%.f").to_string()).collect()
     }
 
     #[test]
@@ -139,6 +140,8 @@ mod tests {
         for (expression, zone, after, expected) in [
             ("0 0 2 * * *", "UTC", "2026-03-01T02:00:00Z", &["2026-03-02T02:00:00", "2026-03-03T02:00:00"][..]),
             ("0 2 * * *", "UTC", "2026-03-01T01:59:59Z", &["2026-03-01T02:00:00"]),
+            ("0 0 2 * * *", "UTC", "2026-03-01T01:59:59.717Z", &["2026-03-01T02:00:00", "2026-03-02T02:00:00"]),
+            ("0 0 2 * * *", "UTC", "2026-03-01T02:00:00.717Z", &["2026-03-02T02:00:00"]),
             (
                 "0 30 2 * * *",
                 "Europe/Berlin",

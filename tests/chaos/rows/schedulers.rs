@@ -54,7 +54,7 @@ pub(crate) async fn run(stage: &mut Stage, random: &mut StdRng, days: i64, secon
         ("doubled", sum(|year| year.doubled)),
     ];
     row.nothing(&counts);
-    row.note("recorded with a fraction of a second", sum(|year| year.beside));
+    row.exactly("recorded with a fraction of a second", sum(|year| year.beside), 0);
     let real = moments(stage, random, seconds).await;
     row.note("real seconds with a fire each, schedulers killed", format!("{}, {}", real.fires, real.killed));
     row.nothing(&[("of those lost", real.lost), ("doubled", real.doubled)]);
