@@ -280,4 +280,4 @@ fn apart(cells: &[Cell], found: &[Estimate]) -> Vec<Cell> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

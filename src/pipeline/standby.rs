@@ -11,7 +11,7 @@ use super::Pipeline;
 use super::slices::{self, MOST_PARTITIONS};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{Claim, JobId, PartitionTask, QueueError};
-use crate::warehouse::{ScanSpec, TimeRange, TimeSlice};
+use crate::warehouse::{ScanSpec, TimeRange, TimeSlice, Warehouse};
 
 /// Conflicts of one partition, and of what it was cut from, after which a further one counts as an attempt.
 const MOST_CONFLICTS: i32 = 10;
@@ -43,7 +43,7 @@ pub(super) async fn pause(pipeline: &Pipeline, job: JobId, claim: &Claim, why: &
 
 /// Puts the partition back in smaller slices of time, or as it is where that would not help.
 pub(super) async fn cut(pipeline: &Pipeline, task: &PartitionTask, why: &Failure) -> Result<(), QueueError> {
-    let pieces = pieces(pipeline, task).await.unwrap_or_else(|| vec![task.scan.clone()]);
+    let pieces = pieces(pipeline.warehouse.as_ref(), task).await.unwrap_or_else(|| vec![task.scan.clone()]);
     tracing::warn!(job = %task.job, table = %task.table, partition = task.ordinal, conflicts = task.conflicts + 1, pieces = pieces.len(), message = %why.message, "the standby ended the scan");
     let doublings = u32::try_from(task.conflicts).unwrap_or(0).min(6);
     let pause = (pipeline.settings.retry_pause * (1 << doublings)).min(LONGEST_PAUSE);
@@ -52,7 +52,7 @@ pub(super) async fn cut(pipeline: &Pipeline, task: &PartitionTask, why: &Failure
 
 /// The partition's scan in smaller ones. None where each of them would read as long as the whole: without an index on
 /// time, and where there is nothing left to cut.
-async fn pieces(pipeline: &Pipeline, task: &PartitionTask) -> Option<Vec<Value>> {
+async fn pieces(warehouse: &dyn Warehouse, task: &PartitionTask) -> Option<Vec<Value>> {
     let scan: ScanSpec = serde_json::from_value(task.scan.clone()).ok()?;
     let slice = scan.slice.clone()?;
     let edges = edges(slice.start, slice.end)?;
@@ -61,7 +61,7 @@ async fn pieces(pipeline: &Pipeline, task: &PartitionTask) -> Option<Vec<Value>>
         return None;
     }
     let ranges: Vec<TimeRange> = edges.windows(2).map(|edge| (edge[0], edge[1])).collect();
-    if slices::share(&pipeline.warehouse.estimate_ranges(&scan, &ranges).await.ok()?) {
+    if slices::share(&warehouse.estimate_ranges(&scan, &ranges).await.ok()?) {
         return None;
     }
     edges
@@ -91,7 +91,42 @@ mod tests {
     use chrono::TimeZone;
     use proptest::prelude::*;
 
+    use super::slices::tests::{Planner, indexed, scan};
     use super::*;
+    use crate::warehouse::Estimate;
+
+    #[tokio::test]
+    async fn a_partition_is_cut_where_its_pieces_are_less_and_files_are_not_too_many() {
+        let at = |second| Utc.timestamp_opt(second, 0).unwrap();
+        let task = |seconds: i64, partitions| PartitionTask {
+            id: 1,
+            job: JobId::new(),
+            table: "s.t".parse().unwrap(),
+            ordinal: 0,
+            scan: serde_json::to_value(scan(at(1_000), at(1_000 + seconds))).unwrap(),
+            plan: Value::Null,
+            partitions,
+            conflicts: 0,
+            epoch: 1,
+            attempt: 1,
+        };
+        let ends = |found: Option<Vec<Value>>| {
+            let scans = found?.into_iter().map(|scan| serde_json::from_value::<ScanSpec>(scan).unwrap().slice.unwrap());
+            Some(
+                scans.map(|slice| (slice.start.timestamp() - 1_000, slice.end.timestamp() - 1_000)).collect::<Vec<_>>(),
+            )
+        };
+        let index = Planner::new(|a, b| indexed((b - a) as f64));
+        let quarters = vec![(0, 900), (900, 1_800), (1_800, 2_700), (2_700, 3_600)];
+        assert_eq!(ends(pieces(&index, &task(3_600, 1)).await), Some(quarters.clone()));
+        // Three files more, and no more than that.
+        assert_eq!(ends(pieces(&index, &task(3_600, MOST_PARTITIONS as i32 - 3)).await), Some(quarters));
+        assert_eq!(ends(pieces(&index, &task(3_600, MOST_PARTITIONS as i32 - 2)).await), None);
+        assert_eq!(ends(pieces(&index, &task(1, 1)).await), None, "nothing is left to cut");
+        // Without an index each piece is the whole table again, and meets the same conflict.
+        let none = Planner::new(|a, b| Estimate { read_whole: ["t".to_owned()].into(), ..indexed((b - a) as f64) });
+        assert_eq!(ends(pieces(&none, &task(3_600, 1)).await), None);
+    }
 
     proptest! {
         #[test]

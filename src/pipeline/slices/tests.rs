@@ -13,11 +13,25 @@ use crate::warehouse::{BatchStream, HeldSnapshot, ScanContext, TableShape, TimeS
 /// Midnight of some day, in seconds.
 const DAY: i64 = 1_772_409_600;
 
-/// A planner that answers what a test wants.
-struct Planner<F> {
+/// A planner that answers what a test wants, in seconds since 1970.
+pub(in crate::pipeline) struct Planner<F> {
     answer: F,
     seams: Vec<DateTime<Utc>>,
+    /// Of the rows of a range, those that leave where there are conditions.
+    leaving: f64,
     asked: AtomicUsize,
+}
+
+impl<F: Fn(i64, i64) -> Estimate + Send + Sync> Planner<F> {
+    pub(in crate::pipeline) fn new(answer: F) -> Self {
+        Self { answer, seams: Vec::new(), leaving: 1.0, asked: AtomicUsize::new(0) }
+    }
+
+    fn expects(&self, scan: &ScanSpec, (start, end): TimeRange) -> Estimate {
+        let found = (self.answer)(start.timestamp(), end.timestamp());
+        let share = if scan.rows == Predicate::Always { 1.0 } else { self.leaving };
+        Estimate { rows: found.rows * share, ..found }
+    }
 }
 
 impl<F> std::fmt::Debug for Planner<F> {
@@ -38,12 +52,12 @@ impl<F: Fn(i64, i64) -> Estimate + Send + Sync> Warehouse for Planner<F> {
 
     async fn estimate(&self, scan: &ScanSpec) -> Result<Estimate, WarehouseError> {
         let slice = scan.slice.as_ref().unwrap();
-        Ok((self.answer)(slice.start.timestamp(), slice.end.timestamp()))
+        Ok(self.expects(scan, (slice.start, slice.end)))
     }
 
-    async fn estimate_ranges(&self, _: &ScanSpec, ranges: &[TimeRange]) -> Result<Vec<Estimate>, WarehouseError> {
+    async fn estimate_ranges(&self, scan: &ScanSpec, ranges: &[TimeRange]) -> Result<Vec<Estimate>, WarehouseError> {
         self.asked.fetch_add(ranges.len(), Ordering::Relaxed);
-        Ok(ranges.iter().map(|(start, end)| (self.answer)(start.timestamp(), end.timestamp())).collect())
+        Ok(ranges.iter().map(|range| self.expects(scan, *range)).collect())
     }
 
     async fn seams(&self, _: &ScanSpec) -> Result<Vec<DateTime<Utc>>, WarehouseError> {
@@ -71,6 +85,20 @@ fn at(second: i64) -> DateTime<Utc> {
     Utc.timestamp_opt(second, 0).unwrap()
 }
 
+/// A scan of all rows of a range of time.
+pub(in crate::pipeline) fn scan(start: DateTime<Utc>, end: DateTime<Utc>) -> ScanSpec {
+    let (column, zone) = ("at".to_owned(), "UTC".to_owned());
+    ScanSpec {
+        table: "s.t".parse().unwrap(),
+        columns: Vec::<PolicyColumn>::new(),
+        rows: Predicate::Always,
+        slice: Some(TimeSlice { column, unit: TimeUnit::Timestamp, zone, start, end }),
+        guards: Vec::new(),
+        type_profile: TypeProfile::Portable,
+        options: BTreeMap::new(),
+    }
+}
+
 /// Slices of a window of so many seconds as seconds from its start, with their rows, and the number of questions.
 async fn cut(
     seconds: i64,
@@ -80,23 +108,8 @@ async fn cut(
 ) -> (Vec<(i64, i64, f64)>, usize) {
     let window = Window { start: at(DAY), end: at(DAY + seconds) };
     let seams = seams.iter().map(|&seam| at(DAY + seam)).collect();
-    let planner = Planner { answer: |a: i64, b: i64| answer(a - DAY, b - DAY), seams, asked: AtomicUsize::new(0) };
-    let slice = TimeSlice {
-        column: "at".to_owned(),
-        unit: TimeUnit::Timestamp,
-        zone: "UTC".to_owned(),
-        start: window.start,
-        end: window.end,
-    };
-    let scan = ScanSpec {
-        table: "s.t".parse().unwrap(),
-        columns: Vec::<PolicyColumn>::new(),
-        rows: Predicate::Always,
-        slice: Some(slice),
-        guards: Vec::new(),
-        type_profile: TypeProfile::Portable,
-        options: BTreeMap::new(),
-    };
+    let planner = Planner { seams, ..Planner::new(|a: i64, b: i64| answer(a - DAY, b - DAY)) };
+    let scan = scan(window.start, window.end);
     let whole = planner.estimate(&scan).await.unwrap();
     let found = slices(&planner, &scan, &whole, window, target).await.unwrap();
     let found = found.iter().map(|it| (it.start.timestamp() - DAY, it.end.timestamp() - DAY, it.rows)).collect();
@@ -104,7 +117,7 @@ async fn cut(
 }
 
 /// As an index on time makes it: rows of 100 bytes that cost one each.
-fn indexed(rows: f64) -> Estimate {
+pub(in crate::pipeline) fn indexed(rows: f64) -> Estimate {
     Estimate { rows, row_bytes: 100.0, cost: rows, read_whole: BTreeSet::new() }
 }
 
@@ -174,6 +187,26 @@ async fn no_slice_takes_longer_to_read_than_should_be_lost() {
         assert!(found.iter().all(|it| it.2 <= 1.25 * most), "{row_bytes}: {found:?}");
         assert!(found.len() as f64 <= 1.4 * rows / most, "{row_bytes}: {}", found.len());
     }
+}
+
+#[tokio::test]
+async fn rows_that_are_held_back_take_their_time_too() {
+    let window = Window { start: at(DAY), end: at(DAY + 86_400) };
+    let planner = Planner { leaving: 1e-4, ..Planner::new(|a, b| indexed(2e7 * (b - a) as f64 / 86_400.0)) };
+    let scan = ScanSpec { rows: Predicate::Any(Vec::new()), ..scan(window.start, window.end) };
+    let whole = planner.estimate(&scan).await.unwrap();
+    assert_eq!(whole.rows, 2e3, "what leaves is a small file");
+    let found = slices(&planner, &scan, &whole, window, u64::MAX).await.unwrap();
+    assert!((4..=6).contains(&found.len()), "5 million rows are read for each: {found:?}");
+}
+
+#[test]
+fn seams_are_cut_at_where_they_are_whole_seconds_of_the_window() {
+    let half = TimeDelta::milliseconds(500);
+    let window = Window { start: at(DAY) + half, end: at(DAY + 100) + half };
+    let seams = [at(DAY), window.start, at(DAY + 10), at(DAY + 20) + half, window.end];
+    let found = edges(window, &seams, 1);
+    assert_eq!(found, [(window.start, at(DAY + 20) + half), (at(DAY + 20) + half, window.end)]);
 }
 
 #[tokio::test]
