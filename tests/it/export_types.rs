@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray};
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
-use data_exporter::jobs::JobState;
+use data_exporter::jobs::{ExportFormat, FileChoice, JobState};
 use data_exporter::storage::{ObjectKey, ObjectStore};
 use data_exporter::warehouse::postgres::PostgresOptions;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -128,14 +128,22 @@ async fn every_type_passes_the_gate_and_the_manifest_says_what_files_do_not_hold
     every(&platform).await;
     let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
     let store = platform.s3.store(s3::BUCKET).await.unwrap();
-    for profile in ["portable", "native"] {
+    for (profile, format) in [
+        ("portable", None),
+        ("native", None),
+        ("portable", Some(ExportFormat::Csv)),
+        ("native", Some(ExportFormat::Csv)),
+        ("portable", Some(ExportFormat::Jsonl)),
+        ("native", Some(ExportFormat::Jsonl)),
+    ] {
         sqlx::query("UPDATE export_tables SET type_profile = $1")
             .bind(profile)
             .execute(&platform.metadata)
             .await
             .unwrap();
-        let view = worker.finished(worker.request(&["every"]).await).await;
-        assert_eq!(view.state, JobState::Completed, "{profile}: {:?}", view.error);
+        let files = FileChoice { format, compression: None };
+        let view = worker.finished(worker.request_in(&["every"], files).await).await;
+        assert_eq!(view.state, JobState::Completed, "{profile} {format:?}: {:?}", view.error);
         let key = &view.tables[0].files[0].key;
         let folder = key.rsplit_once('/').unwrap().0;
         let manifest = store.get(&ObjectKey::new(format!("{folder}/manifest")).unwrap()).await.unwrap();
@@ -181,6 +189,16 @@ async fn every_type_passes_the_gate_and_the_manifest_says_what_files_do_not_hold
         assert!(bases.contains(&("shape", "binary varying")) && bases.contains(&("ring", "character varying")));
 
         let file = store.get(&ObjectKey::new(key).unwrap()).await.unwrap();
+        if format.is_some() {
+            let lines = String::from_utf8(file.to_vec()).unwrap();
+            assert_eq!(lines.matches("9999-12-31T23:59:59.999999Z").count(), 2, "seen, clamped to its end");
+            assert_eq!(lines.matches("0001-01-01T00:00:00.000000Z").count(), 1, "and to its beginning");
+            assert!(
+                !lines.contains("jane") && !lines.contains("nfinity"),
+                "neither what is removed nor what is nulled"
+            );
+            continue;
+        }
         let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
         let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
         let rows = concat_batches(&batches[0].schema(), &batches).unwrap();

@@ -3,10 +3,11 @@
 
 use arrow::datatypes::{DataType, TimeUnit};
 use classification::ColumnKind;
+use classification::rules::TypeProfile;
 use data_exporter::error::ErrorCode;
 use data_exporter::pipeline::encode::Encoder;
 use data_exporter::pipeline::encode::parquet::{ParquetCompression, ParquetEncoder, ParquetOptions};
-use data_exporter::warehouse::Warehouse;
+use data_exporter::warehouse::{ScanSpec, Warehouse};
 use serde_json::json;
 
 use crate::support::python;
@@ -305,12 +306,18 @@ async fn a_value_that_no_file_holds_is_an_error_that_names_it() {
         ("numeric", "NaN"),
         ("numeric", "Infinity"),
         ("numeric", "-Infinity"),
+        ("time", "24:00:00"),
+        ("int[]", "{{1,2},{3,4}}"),
+        ("int[]", "[0:1]={1,2}"),
+        ("date[]", "{2026-03-02,infinity}"),
+        ("daterange", "[2026-03-02,infinity)"),
     ] {
         test.run(format!(
             "DROP TABLE IF EXISTS t; CREATE TABLE t (id int, odd {sql_type}); INSERT INTO t VALUES (1, '{value}')"
         ))
         .await;
-        let error = test.read(&test.whole("t").await).await.unwrap_err();
+        let scan = ScanSpec { type_profile: TypeProfile::Native, ..test.whole("t").await };
+        let error = test.read(&scan).await.unwrap_err();
         assert_eq!(error.code(), ErrorCode::ValueUnrepresentable, "{sql_type} {value}: {error}");
         let message = error.to_string();
         assert!(message.contains("'odd' of 'extract_unrepresentable.t'"), "{message}");

@@ -2,6 +2,8 @@ use arrow::array::AsArray;
 use arrow::datatypes::{Field, Int16Type, Schema};
 use proptest::prelude::*;
 
+use super::super::super::OnUnrepresentable;
+use super::super::types::Guard;
 use super::fuzzing::PLAIN as EVERY_TYPE;
 use super::*;
 
@@ -72,6 +74,43 @@ fn a_stream_of_the_server_is_read_whole() {
     assert_eq!(batch.column(8).as_string::<i32>().value(0), "0.14285714285714285714");
     assert_eq!(batch.column(11).as_string::<i32>().value(1), "{\"g\": 2}");
     assert_eq!(batch.column(17).as_string::<i32>().value(11), "12:00:12.000000");
+}
+
+/// What no server of the tests sends: PostgreSQL 17 has infinite intervals, and a database in SQL_ASCII any bytes.
+#[test]
+fn infinite_intervals_and_text_that_is_not_utf8_are_errors_unless_a_policy_nulls_them() {
+    let interval =
+        |micros: i64, rest: i32| [&micros.to_be_bytes()[..], &rest.to_be_bytes(), &rest.to_be_bytes()].concat();
+    let text = b"\xc3(".to_vec();
+    for (decoding, odd, plain) in [
+        (Decoding::Interval, interval(i64::MAX, i32::MAX), interval(i64::MAX, i32::MIN)),
+        (Decoding::Interval, interval(i64::MIN, i32::MIN), interval(i64::MIN, 7)),
+        (Decoding::Text, text.clone(), b"()".to_vec()),
+        (Decoding::Json, text, b"[]".to_vec()),
+    ] {
+        let mut stream = STREAM[..HEADER].to_vec();
+        for value in [&plain, &odd, &plain] {
+            stream.extend(1_i16.to_be_bytes());
+            stream.extend((value.len() as i32).to_be_bytes());
+            stream.extend(value);
+        }
+        stream.extend((-1_i16).to_be_bytes());
+        for policy in [OnUnrepresentable::Error, OnUnrepresentable::Null, OnUnrepresentable::Clamp] {
+            let guard = Guard { decoding: decoding.clone(), on_unrepresentable: policy, on_too_long: None };
+            let guarded = Decoding::Guarded(Arc::new(guard));
+            for columns in [[decoding.clone()], [guarded]] {
+                let nulled = policy == OnUnrepresentable::Null && matches!(columns[0], Decoding::Guarded(_));
+                match decode(&columns, BatchLimits::default(), [stream.as_slice()]) {
+                    Ok(batches) if nulled => {
+                        let nulls: Vec<_> = (0..3).map(|row| batches[0].column(0).is_null(row)).collect();
+                        assert_eq!(nulls, [false, true, false], "{columns:?}");
+                    }
+                    Err(DecodeError::Value { reason: ValueError::Unrepresentable(_), .. }) if !nulled => {}
+                    other => panic!("{columns:?}: {other:?}"),
+                }
+            }
+        }
+    }
 }
 
 #[test]
