@@ -35,7 +35,8 @@ mutants: setup-test
 chaos: setup-test
 	@set -a; . .setup/env; set +a; cargo test --quiet --test chaos -- long $(ARGS)
 
-# ARGS=peers measures other programs beside ours, ARGS=endpoint the endpoint, ARGS=state a million old jobs.
+# ARGS=peers measures other programs beside ours, ARGS=memory what a process holds, ARGS=workers two processes beside one,
+# ARGS=endpoint the endpoint, ARGS=state a million old jobs.
 bench: setup-test
 	@set -a; . .setup/env; set +a; scripts/bench.sh $(ARGS)
 

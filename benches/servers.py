@@ -7,6 +7,7 @@ process's as the operating system counts them; its wall time is the job's own, f
 import json
 import os
 import pathlib
+import shutil
 import socket
 import statistics
 import subprocess
@@ -67,16 +68,11 @@ class Servers:
         self.folder.chmod(0o755)
 
     def __enter__(self):
-        bind = f"127.0.0.1:{free_port()}"
+        self.bind = f"127.0.0.1:{free_port()}"
         environment = clean_environment() | {
-            "EXPORTER_DATA_DIR": str(self.folder), "EXPORTER_BIND": bind, "EXPORTER_LOG": "warn", "EXPORTER_ROLES": "api"}
+            "EXPORTER_DATA_DIR": str(self.folder), "EXPORTER_BIND": self.bind, "EXPORTER_LOG": "warn", "EXPORTER_ROLES": "api"}
         self.server = subprocess.Popen([self.program, "serve", "--local"], env=environment)
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"http://{bind}/readyz", timeout=1)
-                break
-            except OSError:
-                time.sleep(0.1)
+        self.await_ready(self.bind)
         self.password = (self.folder / "postgres/password").read_text().strip()
         self.port = (self.folder / "postgres/cluster/postmaster.pid").read_text().splitlines()[3].strip()
         return self
@@ -84,6 +80,16 @@ class Servers:
     def __exit__(self, *_):
         self.server.terminate()
         self.server.wait()
+
+    def await_ready(self, bind):
+        """Waits for a process of ours that listens there."""
+        for _ in range(600):
+            try:
+                urllib.request.urlopen(f"http://{bind}/readyz", timeout=1)
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit(f"nobody is ready at {bind} after a minute")
 
     def address(self, database):
         return f"postgres://exporter:{self.password}@127.0.0.1:{self.port}/{database}"
@@ -115,18 +121,30 @@ class Servers:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{(self.folder / 's3-port').read_text().strip()}", "AWS_REGION": "us-east-1",
             "AWS_ACCESS_KEY_ID": "data-exporter-local", "AWS_SECRET_ACCESS_KEY": (self.folder / "s3-secret").read_text().strip()}
 
-    def export(self, table, start, rows, **settings):
-        """The cost of an export of this table's day under the rules that are loaded, with more settings."""
-        command = [self.program, "--json", "export", "--start", str(start), "--end", str(start + DAY), "--table", table]
+    def export(self, tables, start, rows, **settings):
+        """The cost of an export of this day of a table, or of several, under the rules that are loaded, with more settings."""
+        tables = [tables] if isinstance(tables, str) else tables
+        named = [argument for table in tables for argument in ("--table", table)]
+        command = [self.program, "--json", "export", "--start", str(start), "--end", str(start + DAY), *named]
         cost, output = run(command, self.exporter_environment() | settings)
         report = json.loads(output)
-        exported = report["tables"][table]
-        if exported["rows"] != rows:
-            raise SystemExit(f"{exported['rows']} rows were exported instead of {rows}")
-        seconds = f"SELECT extract(epoch FROM completed_at - started_at) FROM export_jobs WHERE id = '{report['requestId']}'"
-        cost.wall = float(self.sql("data_exporter", seconds))
-        cost.size, cost.files = exported["bytes"], len(exported["links"])
+        exported = [report["tables"][table] for table in tables]
+        if sum(table["rows"] for table in exported) != rows:
+            raise SystemExit(f"{[table['rows'] for table in exported]} rows were exported instead of {rows}")
+        cost.wall = self.job_seconds(report["requestId"])
+        cost.size, cost.files = sum(table["bytes"] for table in exported), sum(len(table["links"]) for table in exported)
         return cost
+
+    def job_seconds(self, job):
+        """What a job took from the start of its planning to its end, by its own timestamps."""
+        seconds = f"SELECT extract(epoch FROM completed_at - started_at) FROM export_jobs WHERE id = '{job}'"
+        return float(self.sql("data_exporter", seconds))
+
+    def empty(self):
+        """Deletes what was exported: the files are of no more use, and large."""
+        for place in ("data", "objects"):
+            for found in (self.folder / "objects" / "data-exporter" / place).iterdir():
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
 
     def exempt(self, table):
         """Rules under which every column of a table leaves as it is, attested exempt from the search for personal data."""

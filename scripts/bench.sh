@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Measures an export beside COPY thrown away, in one run; see benches/export.py for its arguments. With "peers" first: the
 # exporter beside other programs that do the same, see benches/peers.py. With "state" first: the endpoint and the queue with a
-# million old jobs, see benches/state.py. With the one argument "endpoint": how long hostile documents and foreign ids take.
+# million old jobs, see benches/state.py. With "memory" or "workers" first: what a process holds, and whether two are slower
+# than one, see benches/memory.py and benches/workers.py. With the one argument "endpoint": how long hostile documents and
+# foreign ids take.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --profile measure --bin data-exporter
 target=$(cargo metadata --format-version 1 --no-deps | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 program=$target/measure/data-exporter
-if [ "${1:-}" = state ]; then
-  exec python3 benches/state.py "$program" "${@:2}"
-fi
+case "${1:-}" in
+  state | memory | workers) exec python3 "benches/$1.py" "$program" "${@:2}" ;;
+esac
 if [ "${1:-}" = peers ]; then
   shift
   wanted=$(cksum < benches/peers.requirements.txt)
