@@ -230,7 +230,8 @@ fn main() {
     for (name, scan) in [("rows alone", false), ("rows and both texts", true)] {
         let plan = plan(scan);
         let (report, seconds) = timed(|| {
-            runtime.block_on(gate::pass(&store, std::slice::from_ref(&staged), &plan, 1.0, &Arc::default())).unwrap()
+            let staged = std::slice::from_ref(&staged);
+            runtime.block_on(gate::pass(&store, staged, &plan, 1.0, &Arc::default(), &|| 1)).unwrap()
         });
         println!("gate over {name}: {seconds:.2} CPU seconds, {:.2} of encoding; {report:?}", seconds / encoding);
     }

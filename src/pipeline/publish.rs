@@ -217,11 +217,13 @@ pub struct GuardInfo {
     pub values: BTreeMap<String, u64>,
 }
 
-/// Publishes a table whose partitions are all staged. Returns its files and the manifest's address.
+/// Publishes a table whose partitions are all staged, checking as many files beside each other as `at_once` says.
+/// Returns its files and the manifest's address.
 pub(super) async fn publish(
     pipeline: &Pipeline,
     task: &TableTask,
     progress: &Arc<Progress>,
+    at_once: &(dyn Fn() -> usize + Sync),
 ) -> Result<(Vec<PublishedFile>, String), Stopped> {
     let plan = TablePlan::read(task.plan.clone())?;
     let store = pipeline.store.as_ref();
@@ -237,10 +239,10 @@ pub(super) async fn publish(
         .collect();
 
     let before = pipeline.queue.superseded(task).await.map_err(stopped)?;
-    let (files, gate, since) = match unchanged(pipeline, task, &plan, before.is_some(), progress).await? {
+    let (files, gate, since) = match unchanged(pipeline, task, &plan, before.is_some(), progress, at_once).await? {
         Some(unchanged) => (unchanged.files, unchanged.gate, Some(unchanged.since)),
         None => {
-            let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample, progress).await?;
+            let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample, progress, at_once).await?;
             copy(pipeline, task, &files).await?;
             (files, gate, None)
         }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -43,6 +44,8 @@ pub struct Worker {
     pipeline: Arc<Pipeline>,
     heartbeat: Arc<Heartbeat>,
     snapshots: Arc<Snapshots>,
+    /// Partitions that are extracted at this moment. A publication checks files in the place of those that could be.
+    extracting: Arc<AtomicUsize>,
     /// What a stage has left for the next one. The queue alone says what there is; this says when to look.
     left: Arc<Left>,
 }
@@ -63,6 +66,7 @@ impl Worker {
             pipeline: Arc::new(pipeline),
             heartbeat: Arc::new(heartbeat),
             snapshots: Arc::new(snapshots),
+            extracting: Arc::default(),
             left: Arc::default(),
         }
     }
@@ -143,6 +147,7 @@ impl Worker {
         let settings = &self.pipeline.settings;
         let patience = Patience { limit: settings.stall, before_first: settings.first_row_timeout };
         let extracting = async {
+            let _counted = Counted::new(&self.extracting);
             let snapshot = self.snapshots.of(&task).await;
             extract(&watched, &task, snapshot, &progress).await
         };
@@ -191,7 +196,9 @@ impl Worker {
         let lease = self.heartbeat.hold(claim.clone(), asked);
         let watched = self.watched(&lease);
         let patience = Patience { limit: self.pipeline.settings.stall, before_first: Duration::ZERO };
-        match under(&lease, stop, patience, publish(&watched, &task, &lease.progress())).await {
+        let slots = self.pipeline.settings.concurrent_partitions;
+        let at_once = || slots.saturating_sub(self.extracting.load(Ordering::Relaxed));
+        match under(&lease, stop, patience, publish(&watched, &task, &lease.progress(), &at_once)).await {
             Ok((files, manifest_url)) => {
                 let rows: i64 = files.iter().map(|file| file.rows).sum();
                 tracing::info!(job = %task.job, table = %task.table, files = files.len(), rows, "published");
@@ -297,6 +304,22 @@ impl Worker {
     fn watched(&self, lease: &Lease) -> Pipeline {
         let store = Arc::new(Watched::new(Arc::clone(&self.pipeline.store), lease.progress()));
         Pipeline { store, ..(*self.pipeline).clone() }
+    }
+}
+
+/// Counts for as long as it lives.
+struct Counted<'c>(&'c AtomicUsize);
+
+impl<'c> Counted<'c> {
+    fn new(count: &'c AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -116,7 +116,7 @@ async fn pass(
     plan: &TablePlan,
     sample: f64,
 ) -> Result<GateReport, Failure> {
-    gate::pass(store, staged, plan, sample, &Arc::default()).await
+    gate::pass(store, staged, plan, sample, &Arc::default(), &|| 2).await
 }
 
 /// A store with what the gate is given.
@@ -437,6 +437,6 @@ async fn what_is_checked_counts_as_progress() {
     let options = ParquetOptions { row_group_rows: 100, ..ParquetOptions::default() };
     let staged = bench.stage(&file(&[batch(&vec![FUSION; 1_000])], options), 1_000).await;
     let progress = Arc::new(Progress::default());
-    let report = gate::pass(&bench.store, &[staged], &plan, 1.0, &progress).await.unwrap();
+    let report = gate::pass(&bench.store, &[staged], &plan, 1.0, &progress, &|| 2).await.unwrap();
     assert_eq!(progress.moved(), i64::try_from(report.row_groups).unwrap() * 2, "a batch and a column of each group");
 }

@@ -253,7 +253,11 @@ async fn only_the_committed_bytes_pass_in_every_form() {
             assert_eq!(bench.pass(&plan, &good, 2_000).await.unwrap().rows, 2_000, "{name}");
             let mut other = bench.stage(&good, 2_000).await;
             other.sha256 = "0".repeat(64);
-            refused(gate::pass(&bench.store, &[other], &plan, 1.0, &Arc::default()).await, "another SHA-256", &name);
+            refused(
+                gate::pass(&bench.store, &[other], &plan, 1.0, &Arc::default(), &|| 2).await,
+                "another SHA-256",
+                &name,
+            );
             // Cut short, and with something behind it: also where the hash was made of just that.
             let cut = &good[..good.len() - 1];
             let words =
@@ -273,7 +277,8 @@ async fn only_the_committed_bytes_pass_in_every_form() {
                 let body = bytes::Bytes::from(damaged);
                 bench.store.put_if_absent(&s3::key(&place), body, "application/octet-stream").await.unwrap();
                 let staged = StagedPartition { staging_key: place.clone(), ..staged("", &good, 2_000) };
-                let refused = gate::pass(&bench.store, &[staged], &plan, 1.0, &Arc::default()).await.unwrap_err();
+                let refused =
+                    gate::pass(&bench.store, &[staged], &plan, 1.0, &Arc::default(), &|| 2).await.unwrap_err();
                 assert_eq!(refused.code, ErrorCode::GateRefused, "{place}: {}", refused.message);
             }
         }
@@ -295,10 +300,14 @@ async fn a_store_that_fails_on_the_way_is_no_refusal() {
         let faults = bench.server.faults();
         faults.next(Operation::GetObject, before, Fault::Delay(std::time::Duration::ZERO));
         faults.next(Operation::GetObject, 1, Fault::Denied);
-        let failure =
-            gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, 1.0, &Arc::default()).await.unwrap_err();
+        let failure = gate::pass(&bench.store, std::slice::from_ref(&staged), &plan, 1.0, &Arc::default(), &|| 2)
+            .await
+            .unwrap_err();
         assert_eq!(failure.code, ErrorCode::StorageDenied, "{compression:?} {before}: {failure}");
-        assert_eq!(gate::pass(&bench.store, &[staged], &plan, 1.0, &Arc::default()).await.unwrap().rows, 120_000);
+        assert_eq!(
+            gate::pass(&bench.store, &[staged], &plan, 1.0, &Arc::default(), &|| 2).await.unwrap().rows,
+            120_000
+        );
     }
 }
 
@@ -331,11 +340,15 @@ async fn a_sample_of_lines_is_told_and_checks_every_row_all_the_same() {
     let staged = bench.stage(&pack(text.as_bytes(), Compression::Gzip), ROWS).await;
     let staged = std::slice::from_ref(&staged);
     for (sample, searched, values, told) in [(0.25, 1, 65_536, Some("0.25")), (1.0, 4, ROWS as u64, None)] {
-        let report = gate::pass(&bench.store, staged, &plan, sample, &Arc::default()).await.unwrap();
+        let report = gate::pass(&bench.store, staged, &plan, sample, &Arc::default(), &|| 2).await.unwrap();
         assert_eq!((report.row_groups, report.searched, report.sample.as_deref()), (4, searched, told));
         assert_eq!((report.rows, report.values), (ROWS as u64, values));
     }
     let text = [&text[..text.len() - 13], "HERE,1,x,\r\n"].concat();
     let staged = bench.stage(&pack(text.as_bytes(), Compression::Gzip), ROWS).await;
-    refused(gate::pass(&bench.store, &[staged], &plan, 0.001, &Arc::default()).await, "by source", "the last row");
+    refused(
+        gate::pass(&bench.store, &[staged], &plan, 0.001, &Arc::default(), &|| 2).await,
+        "by source",
+        "the last row",
+    );
 }

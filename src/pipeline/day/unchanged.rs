@@ -37,6 +37,7 @@ pub(in super::super) async fn unchanged(
     plan: &TablePlan,
     restated: bool,
     progress: &Arc<Progress>,
+    at_once: &(dyn Fn() -> usize + Sync),
 ) -> Result<Option<Unchanged>, Stopped> {
     if !plan.day.as_ref().is_some_and(|day| day.when_changed) {
         return Ok(None);
@@ -47,7 +48,7 @@ pub(in super::super) async fn unchanged(
         true => None,
     };
     let found = match origin {
-        Some(origin) => checked(pipeline, task, plan, origin, progress).await?,
+        Some(origin) => checked(pipeline, task, plan, origin, progress, at_once).await?,
         None => None,
     };
     let origin = found.as_ref().map(|(origin, _)| origin.job);
@@ -70,6 +71,7 @@ async fn checked(
     plan: &TablePlan,
     origin: Origin,
     progress: &Arc<Progress>,
+    at_once: &(dyn Fn() -> usize + Sync),
 ) -> Result<Option<(Origin, GateReport)>, Stopped> {
     let store = pipeline.store.as_ref();
     if origin.files.len() != task.staged.len() {
@@ -92,7 +94,7 @@ async fn checked(
             }
         }
     }
-    match gate::pass(store, &published, plan, pipeline.settings.gate_sample, progress).await {
+    match gate::pass(store, &published, plan, pipeline.settings.gate_sample, progress, at_once).await {
         Ok(report) => Ok(Some((origin, report))),
         Err(failure) if matches!(failure.code, ErrorCode::GateRefused | ErrorCode::GateFoundPersonalData) => {
             tracing::warn!(job = %task.job, table = %task.table, since = %origin.day.date, "unchanged, but the files of then do not pass the gate; exporting again");

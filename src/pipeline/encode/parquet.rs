@@ -1,13 +1,20 @@
-//! Parquet: row groups are cut by memory and by rows, so that what an encoder holds does not depend on the table.
+//! Parquet: row groups are cut by memory and by rows, so that what an encoder holds does not depend on the table. The
+//! first row group of a file tells how the others are best written.
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::basic::{Compression, GzipLevel, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
 
+mod fit;
+
+use self::fit::Fit;
 use super::pieces::Pieces;
 use super::{EncodeError, EncodedTail, Encoder, geo};
 
@@ -22,6 +29,10 @@ const PAGES: usize = 16 << 20;
 /// A dictionary that grows beyond this is given up: the column repeats itself too little for it to pay, and zstd finds
 /// what repeats in plain pages too.
 const DICTIONARY: usize = 32 << 10;
+
+/// Columns that are written beside each other. Each has pages of its own and a compression context, a quarter of a MiB that
+/// no estimate of the writer counts; of more columns one is written after the other, from rows that are held as they came.
+const COLUMNS: usize = 24;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +68,7 @@ impl Default for ParquetOptions {
     fn default() -> Self {
         Self {
             compression: ParquetCompression::default(),
-            row_group_bytes: 8 << 20,
+            row_group_bytes: 7 << 20,
             row_group_memory: 20 << 20,
             row_group_rows: 1 << 20,
             metadata: Vec::new(),
@@ -67,21 +78,159 @@ impl Default for ParquetOptions {
 
 /// Writes one Parquet file.
 pub struct ParquetEncoder {
-    writer: ArrowWriter<Pieces>,
+    file: SerializedFileWriter<Pieces>,
+    schema: SchemaRef,
+    /// Makes the columns of the next row group.
+    columns: ArrowRowGroupWriterFactory,
+    /// Those of the row group under way; none between two.
+    open: Vec<ArrowColumnWriter>,
+    open_rows: usize,
+    /// The rows of the row group under way of a table with many columns, which are written one column after the other.
+    waiting: Vec<RecordBatch>,
+    waiting_bytes: usize,
+    many: bool,
+    /// Looks on while the first row group is written.
+    fit: Option<Fit>,
     row_group_bytes: usize,
     row_group_memory: usize,
+    row_group_rows: usize,
     rows: u64,
 }
 
 impl ParquetEncoder {
     /// An encoder of batches of this schema.
+    ///
+    /// # Errors
+    /// When Parquet has no form for a column's type.
     pub fn new(schema: SchemaRef, options: ParquetOptions) -> Result<Self, EncodeError> {
         let (row_group_bytes, row_group_memory) = (options.row_group_bytes, options.row_group_memory);
+        let row_group_rows = options.row_group_rows.max(1);
         let properties = properties(&schema, options)?;
-        let writer =
-            ArrowWriter::try_new(Pieces::default(), schema, Some(properties)).map_err(failed("starting a file"))?;
-        Ok(Self { writer, row_group_bytes, row_group_memory, rows: 0 })
+        let (file, columns) = ArrowWriter::try_new(Pieces::default(), schema.clone(), Some(properties))
+            .and_then(ArrowWriter::into_serialized_writer)
+            .map_err(failed("starting a file"))?;
+        let many = file.schema_descr().num_columns() > COLUMNS;
+        let fit = (!many).then(|| Fit::new(file.schema_descr()));
+        Ok(Self {
+            file,
+            schema,
+            columns,
+            open: Vec::new(),
+            open_rows: 0,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            many,
+            fit,
+            row_group_bytes,
+            row_group_memory,
+            row_group_rows,
+            rows: 0,
+        })
     }
+
+    /// Adds rows to the row group under way; there is room for them.
+    fn add(&mut self, batch: RecordBatch) -> Result<(), ParquetError> {
+        self.open_rows += batch.num_rows();
+        if self.many {
+            self.waiting_bytes += batch.get_array_memory_size();
+            self.waiting.push(batch);
+            return Ok(());
+        }
+        if self.open.is_empty() {
+            self.open = self.columns.create_column_writers(self.file.flushed_row_groups().len())?;
+        }
+        let mut leaf = 0;
+        for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
+            if let Some(fit) = &mut self.fit {
+                fit.see(leaf, array);
+            }
+            for values in compute_leaves(field, array)? {
+                let column = self.open.get_mut(leaf).ok_or_else(surplus)?;
+                column.write(&values)?;
+                leaf += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, one column after the other.
+    fn write_waiting(&mut self) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
+        let mut columns = self.columns.create_column_writers(self.file.flushed_row_groups().len())?.into_iter();
+        let mut chunks = Vec::with_capacity(columns.len());
+        let batches = std::mem::take(&mut self.waiting);
+        self.waiting_bytes = 0;
+        for (number, field) in self.schema.fields().iter().enumerate() {
+            let mut own: Vec<ArrowColumnWriter> = Vec::new();
+            for batch in &batches {
+                for (leaf, values) in compute_leaves(field, batch.column(number))?.into_iter().enumerate() {
+                    if own.len() == leaf {
+                        own.extend(columns.next());
+                    }
+                    let column = own.get_mut(leaf).ok_or_else(surplus)?;
+                    column.write(&values)?;
+                }
+            }
+            // With the writer goes what it compressed with.
+            for column in own {
+                chunks.push(column.close()?);
+            }
+        }
+        Ok(chunks)
+    }
+
+    /// Ends the row group under way, if there is one.
+    fn end_row_group(&mut self) -> Result<(), ParquetError> {
+        if self.open_rows == 0 {
+            return Ok(());
+        }
+        self.open_rows = 0;
+        let chunks: Vec<ArrowColumnChunk> = if self.many {
+            self.write_waiting()?
+        } else {
+            std::mem::take(&mut self.open).into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?
+        };
+        if let Some(fit) = self.fit.take() {
+            self.columns = fitted(fit, &chunks, &self.schema, self.file.properties())?;
+        }
+        let mut group = self.file.next_row_group()?;
+        for chunk in chunks {
+            chunk.append_to_row_group(&mut group)?;
+        }
+        group.close().map(drop)
+    }
+
+    fn is_full(&self) -> bool {
+        if self.many {
+            return self.open_rows >= self.row_group_rows || self.waiting_bytes >= self.row_group_bytes;
+        }
+        let size = || self.open.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
+        // The first is only to tell of the others.
+        let most = if self.fit.is_some() { self.row_group_bytes / 2 } else { self.row_group_bytes };
+        self.open_rows >= self.row_group_rows || size() >= most || self.held() >= self.row_group_memory
+    }
+
+    /// Bytes of memory that the row group under way takes.
+    fn held(&self) -> usize {
+        self.waiting_bytes + self.open.iter().map(ArrowColumnWriter::memory_size).sum::<usize>()
+    }
+}
+
+fn surplus() -> ParquetError {
+    ParquetError::General("a column that the schema has not".to_owned())
+}
+
+/// What makes the columns of all row groups but the first.
+fn fitted(
+    fit: Fit,
+    first: &[ArrowColumnChunk],
+    schema: &SchemaRef,
+    properties: &WriterPropertiesPtr,
+) -> Result<ArrowRowGroupWriterFactory, ParquetError> {
+    let properties = fit.set(properties.as_ref().clone().into_builder(), first).build();
+    // Properties come by way of a file; nothing is ever written to this one but its first bytes.
+    let (_, columns) =
+        ArrowWriter::try_new(std::io::sink(), schema.clone(), Some(properties))?.into_serialized_writer()?;
+    Ok(columns)
 }
 
 fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterProperties, EncodeError> {
@@ -98,7 +247,6 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
     Ok(WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
         .set_compression(compression)
-        .set_max_row_group_row_count(Some(options.row_group_rows.max(1)))
         .set_data_page_size_limit(page)
         .set_dictionary_page_size_limit(DICTIONARY.min(page))
         .set_statistics_enabled(EnabledStatistics::Page)
@@ -112,17 +260,21 @@ fn failed<E: std::error::Error + Send + Sync + 'static>(doing: &'static str) -> 
 
 impl Encoder for ParquetEncoder {
     fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
-        self.writer.write(batch).map_err(failed("writing rows"))?;
-        self.rows += batch.num_rows() as u64;
-        if self.writer.in_progress_size() >= self.row_group_bytes || self.writer.memory_size() >= self.row_group_memory
-        {
-            self.writer.flush().map_err(failed("ending a row group"))?;
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let rows = (batch.num_rows() - from).min(self.row_group_rows - self.open_rows);
+            self.add(batch.slice(from, rows)).map_err(failed("writing rows"))?;
+            from += rows;
+            if self.is_full() {
+                self.end_row_group().map_err(failed("ending a row group"))?;
+            }
         }
+        self.rows += batch.num_rows() as u64;
         Ok(())
     }
 
     fn drain(&mut self) -> Vec<Bytes> {
-        self.writer.inner_mut().take()
+        self.file.inner_mut().take()
     }
 
     fn rows(&self) -> u64 {
@@ -130,13 +282,13 @@ impl Encoder for ParquetEncoder {
     }
 
     fn memory(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().held()
+        self.held() + self.file.inner().held()
     }
 
     fn finish(mut self: Box<Self>) -> Result<EncodedTail, EncodeError> {
-        self.writer.finish().map_err(failed("ending a file"))?;
-        let size = self.writer.bytes_written() as u64;
-        Ok(EncodedTail { bytes: self.writer.inner_mut().take(), rows: self.rows, size })
+        self.end_row_group().and_then(|()| self.file.finish().map(drop)).map_err(failed("ending a file"))?;
+        let size = self.file.bytes_written() as u64;
+        Ok(EncodedTail { bytes: self.file.inner_mut().take(), rows: self.rows, size })
     }
 }
 
@@ -144,7 +296,7 @@ impl Encoder for ParquetEncoder {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, AsArray, Int64Array, StringArray};
+    use arrow::array::{ArrayRef, AsArray, Int64Array, Int64Builder, ListBuilder, StringArray};
     use arrow::datatypes::{DataType, Field, Int64Type, Schema};
     use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -218,6 +370,34 @@ mod tests {
             assert!(encoder.memory() < 400_000, "{}", encoder.memory());
         }
         assert!(drained > 100_000, "{drained}");
+    }
+
+    #[test]
+    fn many_columns_are_written_one_after_the_other() {
+        let lists = |from: i64| {
+            let mut lists = ListBuilder::new(Int64Builder::new());
+            for row in from..from + 500 {
+                (0..row % 4).for_each(|item| lists.values().append_value(row + item));
+                lists.append(row % 5 != 0);
+            }
+            Arc::new(lists.finish()) as ArrayRef
+        };
+        let wide = |from: i64| {
+            let plain = batch(from, 500);
+            let numbered = (0..COLUMNS).map(|number| (format!("c{number}"), Arc::clone(plain.column(number % 2))));
+            RecordBatch::try_from_iter(numbered.chain([("lists".to_owned(), lists(from))])).unwrap()
+        };
+        let batches: Vec<_> = (0..20).map(|index| wide(index * 500)).collect();
+        for (rows, bytes, groups) in [(1 << 20, 8 << 20, 1..=1), (3_000, 8 << 20, 4..=4), (1 << 20, 1 << 20, 2..=10)] {
+            let options = ParquetOptions { row_group_rows: rows, row_group_bytes: bytes, ..ParquetOptions::default() };
+            let (file, written) = encode(&batches, options);
+            assert_eq!(written, 10_000);
+            let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(file)).unwrap().with_batch_size(500);
+            assert!(groups.contains(&reader.metadata().num_row_groups()), "{}", reader.metadata().num_row_groups());
+            let read: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+            assert_eq!(read.len(), batches.len());
+            assert!(read.iter().zip(&batches).all(|(read, written)| read.columns() == written.columns()));
+        }
     }
 
     #[test]

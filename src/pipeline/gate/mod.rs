@@ -26,6 +26,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, TimeUnit};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::{FuturesOrdered, StreamExt};
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -77,14 +78,16 @@ pub struct GateReport {
     pub outside: Option<u64>,
 }
 
-/// Checks every file of a table, one after the other: each takes a row group's memory, while others extract. Counts into
-/// `progress` what it has checked, since a row group may take long of which nothing is read meanwhile.
+/// Checks every file of a table, as many beside each other as `at_once` says whenever one can begin, one at least: each
+/// takes a row group's memory, while others extract. Counts into `progress` what it has checked, since a row group may
+/// take long of which nothing is read meanwhile.
 pub async fn pass(
     store: &dyn ObjectStore,
     staged: &[StagedPartition],
     plan: &TablePlan,
     sample: f64,
     progress: &Arc<Progress>,
+    at_once: &(dyn Fn() -> usize + Sync),
 ) -> Result<GateReport, Failure> {
     let table = plan.policy.table.to_string();
     let reader = Reader::new(plan, sample, Arc::clone(progress)).map_err(|problem| {
@@ -92,11 +95,16 @@ pub async fn pass(
     })?;
     let reader = Arc::new(reader);
     let mut sum = GateReport { sample: (sample < 1.0).then(|| sample.to_string()), ..GateReport::default() };
-    for file in staged {
-        let report = match check(store, file, plan, &reader).await? {
-            Ok(report) => report,
-            Err(refusal) => return Err(refused(&table, file.ordinal, refusal)),
-        };
+    let (mut waiting, mut running) = (staged.iter(), FuturesOrdered::new());
+    loop {
+        while running.len() < at_once().max(1)
+            && let Some(file) = waiting.next()
+        {
+            let reader = &reader;
+            running.push_back(async move { (file.ordinal, check(store, file, plan, reader).await) });
+        }
+        let Some((ordinal, checked)) = running.next().await else { break };
+        let report = checked?.map_err(|refusal| refused(&table, ordinal, refusal))?;
         sum.rows += report.rows;
         sum.values += report.values;
         sum.distinct += report.distinct;
