@@ -1,7 +1,9 @@
 //! Parquet: row groups are cut by memory and by rows, so that what an encoder holds does not depend on the table. The
 //! first row group of a file tells how the others are best written.
 
-use arrow::datatypes::SchemaRef;
+use std::sync::Arc;
+
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
@@ -80,8 +82,9 @@ impl Default for ParquetOptions {
 pub struct ParquetEncoder {
     file: SerializedFileWriter<Pieces>,
     schema: SchemaRef,
-    /// Makes the columns of the next row group.
-    columns: ArrowRowGroupWriterFactory,
+    /// Makes the columns of the next row group: one maker for all of them, or, of a table with many columns, one for each,
+    /// since a column that is begun takes 80 KiB before its first value.
+    columns: Vec<ArrowRowGroupWriterFactory>,
     /// Those of the row group under way; none between two.
     open: Vec<ArrowColumnWriter>,
     open_rows: usize,
@@ -106,10 +109,12 @@ impl ParquetEncoder {
         let (row_group_bytes, row_group_memory) = (options.row_group_bytes, options.row_group_memory);
         let row_group_rows = options.row_group_rows.max(1);
         let properties = properties(&schema, options)?;
-        let (file, columns) = ArrowWriter::try_new(Pieces::default(), schema.clone(), Some(properties))
+        let (file, together) = ArrowWriter::try_new(Pieces::default(), schema.clone(), Some(properties))
             .and_then(ArrowWriter::into_serialized_writer)
             .map_err(failed("starting a file"))?;
         let many = file.schema_descr().num_columns() > COLUMNS;
+        let columns = if many { each(&schema, file.properties()) } else { Ok(vec![together]) };
+        let columns = columns.map_err(failed("starting a file"))?;
         let fit = (!many).then(|| Fit::new(file.schema_descr()));
         Ok(Self {
             file,
@@ -137,7 +142,10 @@ impl ParquetEncoder {
             return Ok(());
         }
         if self.open.is_empty() {
-            self.open = self.columns.create_column_writers(self.file.flushed_row_groups().len())?;
+            let number = self.file.flushed_row_groups().len();
+            for columns in &self.columns {
+                self.open.extend(columns.create_column_writers(number)?);
+            }
         }
         let mut leaf = 0;
         for (field, array) in self.schema.fields().iter().zip(batch.columns()) {
@@ -155,18 +163,14 @@ impl ParquetEncoder {
 
     /// Writes what waits, one column after the other.
     fn write_waiting(&mut self) -> Result<Vec<ArrowColumnChunk>, ParquetError> {
-        let mut columns = self.columns.create_column_writers(self.file.flushed_row_groups().len())?.into_iter();
-        let mut chunks = Vec::with_capacity(columns.len());
+        let row_group = self.file.flushed_row_groups().len();
+        let mut chunks = Vec::with_capacity(self.columns.len());
         let batches = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        for (number, field) in self.schema.fields().iter().enumerate() {
-            let mut own: Vec<ArrowColumnWriter> = Vec::new();
+        for (number, (field, columns)) in self.schema.fields().iter().zip(&self.columns).enumerate() {
+            let mut own = columns.create_column_writers(row_group)?;
             for batch in &batches {
-                for (leaf, values) in compute_leaves(field, batch.column(number))?.into_iter().enumerate() {
-                    if own.len() == leaf {
-                        own.extend(columns.next());
-                    }
-                    let column = own.get_mut(leaf).ok_or_else(surplus)?;
+                for (column, values) in own.iter_mut().zip(compute_leaves(field, batch.column(number))?) {
                     column.write(&values)?;
                 }
             }
@@ -190,7 +194,8 @@ impl ParquetEncoder {
             std::mem::take(&mut self.open).into_iter().map(ArrowColumnWriter::close).collect::<Result<_, _>>()?
         };
         if let Some(fit) = self.fit.take() {
-            self.columns = fitted(fit, &chunks, &self.schema, self.file.properties())?;
+            let properties = fit.set(self.file.properties().as_ref().clone().into_builder(), &chunks).build();
+            self.columns = vec![maker(&self.schema, properties)?];
         }
         let mut group = self.file.next_row_group()?;
         for chunk in chunks {
@@ -201,7 +206,8 @@ impl ParquetEncoder {
 
     fn is_full(&self) -> bool {
         if self.many {
-            return self.open_rows >= self.row_group_rows || self.waiting_bytes >= self.row_group_bytes;
+            // What waits is held once more while it is written, and in thousands of small pieces.
+            return self.open_rows >= self.row_group_rows || self.waiting_bytes >= self.row_group_bytes / 3 * 2;
         }
         let size = || self.open.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
         // The first is only to tell of the others.
@@ -219,18 +225,18 @@ fn surplus() -> ParquetError {
     ParquetError::General("a column that the schema has not".to_owned())
 }
 
-/// What makes the columns of all row groups but the first.
-fn fitted(
-    fit: Fit,
-    first: &[ArrowColumnChunk],
-    schema: &SchemaRef,
-    properties: &WriterPropertiesPtr,
-) -> Result<ArrowRowGroupWriterFactory, ParquetError> {
-    let properties = fit.set(properties.as_ref().clone().into_builder(), first).build();
-    // Properties come by way of a file; nothing is ever written to this one but its first bytes.
+/// What makes the columns of row groups of this schema. Properties come by way of a file; nothing is ever written to this
+/// one but its first bytes.
+fn maker(schema: &SchemaRef, properties: WriterProperties) -> Result<ArrowRowGroupWriterFactory, ParquetError> {
     let (_, columns) =
         ArrowWriter::try_new(std::io::sink(), schema.clone(), Some(properties))?.into_serialized_writer()?;
     Ok(columns)
+}
+
+/// What makes the columns of each field alone.
+fn each(schema: &SchemaRef, properties: &WriterPropertiesPtr) -> Result<Vec<ArrowRowGroupWriterFactory>, ParquetError> {
+    let alone = |field: &FieldRef| Arc::new(Schema::new(vec![Arc::clone(field)]));
+    schema.fields().iter().map(|field| maker(&alone(field), properties.as_ref().clone())).collect()
 }
 
 fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterProperties, EncodeError> {

@@ -1,5 +1,6 @@
 -- The tables of a day as their latest revision, up to $2, has left them, and what was published of each before that. One that
--- failed, and that the schedule did not export any more when the day was planned again, is none of its tables.
+-- failed, and that the schedule did not export any more when the day was planned again, is none of its tables; of a day that
+-- was never planned nobody knows, so each is.
 SELECT latest.*, before.revision AS before_revision, before.row_count AS before_rows, before.byte_count AS before_bytes
 FROM (
     SELECT DISTINCT ON (status.table_name)
@@ -25,7 +26,7 @@ LEFT JOIN LATERAL (
     ORDER BY day.revision DESC
     LIMIT 1
 ) AS planned ON true
-WHERE latest.status = 'COMPLETED' OR latest.revision >= planned.revision
+WHERE latest.status = 'COMPLETED' OR planned.revision IS NULL OR latest.revision >= planned.revision
    OR EXISTS (SELECT 1 FROM rules_snapshots AS kept,
                   jsonb_populate_recordset(NULL::export_tables, kept.rules -> 'export_tables') AS listed
               WHERE kept.revision = planned.rules_revision AND listed.table_name = latest.table_name
