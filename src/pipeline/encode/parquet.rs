@@ -248,6 +248,10 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
     };
     let columns = schema.fields().len().max(1);
     let page = (PAGES / columns).clamp(32 << 10, PAGE);
+    // A row group of many columns has a page or two of each: an index of pages would find nothing that the chunk's own range
+    // does not, and is held until the file ends.
+    let many = columns > COLUMNS;
+    let statistics = if many { EnabledStatistics::Chunk } else { EnabledStatistics::Page };
     let geo = geo::metadata(schema).map(|said| (geo::KEY.to_owned(), said));
     let metadata = options.metadata.into_iter().chain(geo).map(|(key, value)| KeyValue::new(key, value)).collect();
     Ok(WriterProperties::builder()
@@ -255,7 +259,8 @@ fn properties(schema: &SchemaRef, options: ParquetOptions) -> Result<WriterPrope
         .set_compression(compression)
         .set_data_page_size_limit(page)
         .set_dictionary_page_size_limit(DICTIONARY.min(page))
-        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_statistics_enabled(statistics)
+        .set_offset_index_disabled(many)
         .set_key_value_metadata(Some(metadata))
         .build())
 }
