@@ -14,27 +14,11 @@ use sqlx::{Connection, PgConnection};
 
 use crate::support::days::{self, day};
 use crate::support::inprocess::{Running, Troubled};
-use crate::support::offered::{offer, run};
+use crate::support::offered::run;
 use crate::support::platform::Platform;
 use crate::support::s3;
 
 const DATE: &str = "2026-03-02";
-
-async fn platform(name: &str, tables: &[&str]) -> Platform {
-    let platform = Platform::empty(name).await;
-    for table in tables {
-        run(
-            &platform.warehouse,
-            format!(
-                "CREATE TABLE {table} (id bigint, at timestamptz, note text);
-                 INSERT INTO {table} VALUES (1, '2026-03-02 10:00Z', 'a')"
-            ),
-        )
-        .await;
-        offer(&platform, table, "timestamp", "UTC").await;
-    }
-    platform
-}
 
 /// Holds the first scan of a worker back until it is dropped.
 struct Gate {
@@ -84,7 +68,7 @@ fn told(summary: &Value) -> Vec<(&str, &str, &Value)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_that_change_while_a_day_runs_are_for_the_next_one() {
-    let platform = platform("schedule_bad_rules", &["a", "b", "late"]).await;
+    let platform = days::platform_of("schedule_bad_rules", &["a", "b", "late"]).await;
     run(&platform.metadata, "UPDATE export_tables SET enabled = false WHERE table_name = 'late'").await;
     let (day, gate) = (day("UTC", DATE), held_back(&platform).await);
     planned(&platform, &day).await;
@@ -114,7 +98,7 @@ async fn rules_that_change_while_a_day_runs_are_for_the_next_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_dropped_while_its_day_runs_fails_alone() {
-    let platform = platform("schedule_bad_drop", &["a", "b", "c"]).await;
+    let platform = days::platform_of("schedule_bad_drop", &["a", "b", "c"]).await;
     let (day, gate) = (day("UTC", DATE), held_back(&platform).await);
     planned(&platform, &day).await;
     run(&platform.warehouse, "DROP TABLE b; ALTER TABLE c DROP COLUMN note").await;
@@ -135,7 +119,7 @@ async fn a_table_that_is_dropped_while_its_day_runs_fails_alone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_was_named_and_taken_away_before_the_plan_fails() {
-    let platform = platform("schedule_bad_named", &["a", "b"]).await;
+    let platform = days::platform_of("schedule_bad_named", &["a", "b"]).await;
     let day = day("UTC", DATE);
     let tables = ["a".to_owned(), "b".to_owned()];
     let asked =
@@ -151,7 +135,7 @@ async fn a_table_that_was_named_and_taken_away_before_the_plan_fails() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schedule_that_changes_while_a_day_runs_starts_it_no_second_time() {
-    let platform = platform("schedule_bad_change", &["a"]).await;
+    let platform = days::platform_of("schedule_bad_change", &["a"]).await;
     let scheduler = |expression: &str, zone: &str| {
         let calendar = Calendar::new(expression, zone).unwrap();
         Scheduler::new("daily", calendar, CatchUp::All, Duration::ZERO, Days::new(platform.metadata.clone()))
@@ -180,7 +164,7 @@ async fn a_schedule_that_changes_while_a_day_runs_starts_it_no_second_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn days_before_the_data_begins_are_exported_without_rows() {
-    let platform = platform("schedule_bad_early", &["a"]).await;
+    let platform = days::platform_of("schedule_bad_early", &["a"]).await;
     for date in ["2020-01-01", "1969-12-31", "0001-01-01"] {
         let output = platform.program(&["--json", "run", "--date", date]).output().await.unwrap();
         let told = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -5,31 +5,10 @@ use data_exporter::upkeep::{ScheduledRuns, Todo, Wish};
 use serde_json::{Value, json};
 
 use crate::support::days::{self, day};
-use crate::support::offered::{offer, run};
+use crate::support::offered::run;
 use crate::support::platform::Platform;
 
 const DATE: &str = "2026-03-02";
-
-/// Tables of this name, each with one row of the day.
-async fn platform(name: &str, tables: &[&str]) -> Platform {
-    let platform = Platform::empty(name).await;
-    for table in tables {
-        add(&platform, table).await;
-    }
-    platform
-}
-
-async fn add(platform: &Platform, table: &str) {
-    run(
-        &platform.warehouse,
-        format!(
-            "CREATE TABLE {table} (id bigint, at timestamptz, note text);
-             INSERT INTO {table} VALUES (1, '2026-03-02 10:00Z', 'a')"
-        ),
-    )
-    .await;
-    offer(platform, table, "timestamp", "UTC").await;
-}
 
 async fn state(platform: &Platform) -> (DayState, Vec<String>) {
     let date = DATE.parse().unwrap();
@@ -49,7 +28,7 @@ fn statuses(summary: &Value) -> Vec<(&str, &str)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn some_tables_are_no_day() {
-    let platform = platform("schedule_parts", &["a", "b", "c"]).await;
+    let platform = days::platform_of("schedule_parts", &["a", "b", "c"]).await;
     let _worker = days::worker(&platform).await;
     let day = day("UTC", DATE);
     let (summary, succeeded) = days::told(&platform, &day, Some(&named(&["b"]))).await;
@@ -81,11 +60,11 @@ async fn some_tables_are_no_day() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_that_was_asked_for_as_a_whole_misses_no_table_that_came_later() {
-    let platform = platform("schedule_parts_whole", &["a", "b"]).await;
+    let platform = days::platform_of("schedule_parts_whole", &["a", "b"]).await;
     let _worker = days::worker(&platform).await;
     let day = day("UTC", DATE);
     assert!(days::told(&platform, &day, None).await.1);
-    add(&platform, "later").await;
+    days::add(&platform, "later").await;
     let (summary, succeeded) = days::told(&platform, &day, Some(&named(&["a"]))).await;
     assert_eq!((succeeded, &summary["missing"]), (true, &json!([])));
     assert_eq!(state(&platform).await, (DayState::Exported, named(&["later"])));
@@ -103,7 +82,7 @@ async fn a_day_that_was_asked_for_as_a_whole_misses_no_table_that_came_later() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_missing_of_a_day_is_what_a_run_exports() {
-    let platform = platform("schedule_parts_run", &["a", "b", "c"]).await;
+    let platform = days::platform_of("schedule_parts_run", &["a", "b", "c"]).await;
     let run_day = |arguments: &'static [&'static str]| {
         let mut command = platform.program(&[&["--json", "run", "--date", DATE], arguments].concat());
         async move {
@@ -136,7 +115,7 @@ async fn what_is_missing_of_a_day_is_what_a_run_exports() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_whose_end_is_not_written_is_joined() {
-    let platform = platform("schedule_parts_end", &["a"]).await;
+    let platform = days::platform_of("schedule_parts_end", &["a"]).await;
     let (day, worker) = (day("UTC", DATE), days::worker(&platform).await);
     assert!(days::told(&platform, &day, None).await.1);
     drop(worker);

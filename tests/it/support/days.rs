@@ -11,6 +11,7 @@ use data_exporter::warehouse::postgres::PostgresOptions;
 use serde_json::Value;
 
 use super::inprocess::{Running, Troubled};
+use super::offered::{offer, run};
 use super::platform::Platform;
 use super::{python, s3};
 
@@ -114,4 +115,26 @@ pub(crate) async fn swapped(platform: &Platform, table: &str) {
         assert!(Instant::now() < deadline, "the files of {table} cannot be seen");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// A platform with tables of these names, each with one row of 2 March 2026.
+pub(crate) async fn platform_of(name: &str, tables: &[&str]) -> Platform {
+    let platform = Platform::empty(name).await;
+    for table in tables {
+        add(&platform, table).await;
+    }
+    platform
+}
+
+/// Adds such a table, and offers it.
+pub(crate) async fn add(platform: &Platform, table: &str) {
+    run(
+        &platform.warehouse,
+        format!(
+            "CREATE TABLE {table} (id bigint, at timestamptz, note text);
+             INSERT INTO {table} VALUES (1, '2026-03-02 10:00Z', 'a')"
+        ),
+    )
+    .await;
+    offer(platform, table, "timestamp", "UTC").await;
 }
