@@ -102,12 +102,7 @@ async fn every_example_works() {
     std::fs::write(downloads.join("vms_000.parquet"), reqwest::get(link).await.unwrap().bytes().await.unwrap())
         .unwrap();
     for (_, program) in blocks("python") {
-        let done = std::process::Command::new(python::program())
-            .args(["-c", &program])
-            .current_dir(platform.folder.path())
-            .output()
-            .unwrap();
-        assert!(done.status.success(), "{program}\n{}", String::from_utf8_lossy(&done.stderr));
+        python::run_text(&program, platform.folder.path());
     }
 
     for (_, statement) in blocks("sql") {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use data_exporter::jobs::days::{Day, DayRun, Days};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::schedule::Calendar;
-use data_exporter::storage::ObjectStore;
+use data_exporter::storage::{ObjectStore, StorageError};
 use data_exporter::warehouse::postgres::PostgresOptions;
 use serde_json::Value;
 
@@ -59,8 +59,11 @@ pub(crate) fn folder(day: &Day) -> String {
 /// An object, if there is one.
 pub(crate) async fn read(platform: &Platform, key: &str) -> Option<Vec<u8>> {
     let store = platform.s3.store(s3::BUCKET).await.unwrap();
-    store.head(&s3::key(key)).await.unwrap()?;
-    Some(store.get(&s3::key(key)).await.unwrap().to_vec())
+    match store.get(&s3::key(key)).await {
+        Ok(bytes) => Some(bytes.to_vec()),
+        Err(StorageError::NotFound { .. }) => None,
+        Err(error) => panic!("{key}: {error}"),
+    }
 }
 
 /// What the day's folder says of it, and whether that is success: one of the two summaries is there, and it is what the

@@ -1,7 +1,7 @@
 //! Python with pyarrow and DuckDB, for readers that are not ours.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The Python that `make test` has set up.
@@ -24,8 +24,28 @@ pub(crate) fn compare_types(name: &str, path: &Path, expected: &Path) -> String 
 
 /// Runs a script of `tests/readers`; its output, or a panic with everything it said.
 pub(crate) fn run<A: AsRef<OsStr>>(script: &str, arguments: impl IntoIterator<Item = A>) -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers").join(script);
-    let output = Command::new(program()).arg(script).args(arguments).output().unwrap();
+    said(command(&readers().join(script)).args(arguments))
+}
+
+/// Runs a program in a folder; its output, or a panic with everything it said.
+pub(crate) fn run_text(text: &str, folder: &Path) -> String {
+    let script = folder.join("program.py");
+    std::fs::write(&script, text).unwrap();
+    said(command(&script).current_dir(folder))
+}
+
+fn readers() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers")
+}
+
+fn command(script: &Path) -> Command {
+    let mut command = Command::new(program());
+    command.arg(readers().join("run.py")).arg(script);
+    command
+}
+
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     said
