@@ -203,14 +203,16 @@ impl Queue {
     /// What was published of a table of this job's day before. `None` for the first time, and on demand.
     ///
     /// # Errors
-    /// The database's.
+    /// The database's, when it stays away.
     pub async fn superseded(&self, task: &TableTask) -> Result<Option<Predecessor>, QueueError> {
-        let found = sqlx::query_as(include_str!("sql/days/superseded.sql"))
-            .bind(task.job.0)
-            .bind(task.table.to_string())
-            .fetch_optional(self.pool())
-            .await?;
-        Ok(found)
+        self.insist(|| async {
+            let found = sqlx::query_as(include_str!("sql/days/superseded.sql"))
+                .bind(task.job.0)
+                .bind(task.table.to_string())
+                .fetch_optional(self.pool());
+            Ok(found.await?)
+        })
+        .await
     }
 
     /// Closes one day whose job has ended: `write` puts its summary where everybody sees it. `false` when there is none.

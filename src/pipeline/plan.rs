@@ -9,13 +9,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Pipeline;
+use super::encode::parquet::most_bytes;
 use super::options::column_options;
 use super::protect::guards;
 use super::slices::slices;
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::days::DayRevision;
 use crate::jobs::outbox::DriftedColumn;
-use crate::jobs::{FileChoice, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
+use crate::jobs::{ExportFormat, FileChoice, FileForm, JobKind, PlanTask, PlannedTable, TableFate, Tenant, Window};
 use crate::rules::{ColumnDrift, DriftKind, Observed, Rules, TableDrift, refusal, undecided};
 use crate::warehouse::{ColumnOptions, ScanSpec, TableShape, TimeSlice};
 
@@ -167,7 +168,8 @@ async fn plan_table(
         type_profile,
         options: options.clone(),
     };
-    let target = pipeline.settings.partition_target_bytes;
+    let most = if form.format == ExportFormat::Parquet { most_bytes(policy.columns.len()) } else { u64::MAX };
+    let target = pipeline.settings.partition_target_bytes.min(most);
     let expected = pipeline.warehouse.estimate(&whole).await?;
     // Where nothing large is read from end to end, an index finds these rows too; elsewhere whoever asks for an
     // explanation waits for them.

@@ -252,7 +252,7 @@ async fn administrators_of_the_default_tenant_ask_and_nobody_else() {
     let query = format!(
         "{{ isExported(table: \"event\", date: \"{DATE}\") {{ exported complete reason manifestVerified lateRows rowsNow rowsHeldBack revision }}
             exportedTables(table: \"event\", from: \"2026-03-01\", to: \"{DATE}\") {{ date reason }}
-            coverage(from: \"2026-03-01\", to: \"{DATE}\") {{ date state rows tables {{ table status rows }} }}
+            coverage(from: \"2026-03-01\", to: \"{DATE}\") {{ date state rows tables {{ table status rows unchangedSince }} }}
             all: tableExportJobStatuses(filter: {{from: \"2026-03-01\", to: \"{DATE}\", kind: SCHEDULED, latest: true}}) {{
                 edges {{ node {{ table revision }} }} }}
             none: tableExportJobStatuses(filter: {{from: \"2026-03-03\"}}) {{ edges {{ node {{ table }} }} }} }}"
@@ -270,7 +270,10 @@ async fn administrators_of_the_default_tenant_ask_and_nobody_else() {
         json!([{"date": "2026-03-01", "reason": "NEVER_EXPORTED"}, {"date": DATE, "reason": null}])
     );
     assert_eq!((&data["coverage"][0]["state"], &data["coverage"][1]["state"]), (&json!("MISSING"), &json!("EXPORTED")));
-    assert_eq!(data["coverage"][1]["tables"][0], json!({"table": "event", "status": "COMPLETED", "rows": 2}));
+    assert_eq!(
+        data["coverage"][1]["tables"][0],
+        json!({"table": "event", "status": "COMPLETED", "rows": 2, "unchangedSince": null})
+    );
     assert_eq!(data["all"]["edges"].as_array().unwrap().len(), 2);
     assert_eq!(data["none"]["edges"], json!([]));
     for (tenant, role) in [("default", Role::Requester), ("acme", Role::Requester), ("acme", Role::Admin)] {

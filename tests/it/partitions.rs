@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use data_exporter::jobs::{Compression, ExportFormat, FileChoice, JobState};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::warehouse::postgres::PostgresOptions;
 use data_exporter::warehouse::{ScanSpec, Warehouse};
@@ -265,6 +266,42 @@ async fn every_way_to_hold_time_is_cut_exactly() {
              INSERT INTO tokyo VALUES (-1, 'infinity'), (-2, NULL); CREATE INDEX ON tokyo (at); ANALYZE tokyo"),
     ];
     check("partitions_time", &cases, ("2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z")).await;
+}
+
+/// What is kept of every column's chunks until a file ends grows with columns and bytes. No file of many columns is larger than
+/// a worker has memory for; lines of text keep nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_many_columns_get_smaller_files() {
+    let platform = Platform::empty("partitions_wide").await;
+    let columns: String = (0..200).map(|n| format!(", g + {n} AS c{n}")).collect();
+    for (table, columns, times) in [("wide", columns.as_str(), 40), ("narrow", ", repeat('x', 1600) AS c0", 40)] {
+        // The planner is told that there are more rows: 200 MB of them.
+        let sql = format!(
+            "CREATE TABLE {table} WITH (autovacuum_enabled = false) AS
+                 SELECT g AS id, timestamptz '2026-03-02 00:00Z' + g * interval '25 s' AS at{columns}
+                 FROM generate_series(0::int8, 3200) AS g;
+             CREATE INDEX ON {table} (at); ANALYZE {table};
+             UPDATE pg_class SET reltuples = reltuples * {times} WHERE oid = '{table}'::regclass"
+        );
+        run(&platform.warehouse, sql.as_str()).await;
+        offer(&platform, table, "timestamp", "UTC").await;
+    }
+    let classified = "INSERT INTO data_column_classification
+        SELECT t, 'c' || n, 'nr', 'test', 'made up', '2099-12-31' FROM unnest(ARRAY['wide', 'narrow']) AS t, generate_series(0, 199) AS n";
+    run(&platform.metadata, classified).await;
+    let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, PostgresOptions::default()))).await;
+    let text = FileChoice { format: Some(ExportFormat::Csv), compression: Some(Compression::None) };
+    for (form, of_wide) in [(FileChoice::default(), 2..=5), (text, 1..=1)] {
+        let job = worker.request_in(&["wide", "narrow"], form).await;
+        let view = worker.finished(job).await;
+        assert_eq!(view.state, JobState::Completed, "{view:?}");
+        for (table, partitions) in [("wide", of_wide), ("narrow", 1..=1)] {
+            let files = view.tables.iter().filter(|found| found.name.name() == table).flat_map(|found| &found.files);
+            let files = files.count();
+            assert!(partitions.contains(&files), "{table}, {form:?}: {files}");
+        }
+    }
+    worker.stop().await;
 }
 
 /// A day of 23 hours, and most of one of 25, in which an hour comes twice.

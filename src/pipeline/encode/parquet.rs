@@ -35,6 +35,10 @@ const DICTIONARY: usize = 32 << 10;
 /// Columns that are written beside each other. Each has pages of its own and a compression context, a quarter of a MiB that
 /// no estimate of the writer counts; of more columns one is written after the other, from rows that are held as they came.
 const COLUMNS: usize = 24;
+/// What is kept of a column's chunk until the file ends, about, and once more by whoever reads the file back.
+const CHUNK: u64 = 1_300;
+/// What is to be kept of one file's chunks, at most.
+const CHUNKS: u64 = 4 << 20;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -76,6 +80,21 @@ impl Default for ParquetOptions {
             metadata: Vec::new(),
         }
     }
+}
+
+/// The most bytes of rows, as they stand in memory, that one file of so many columns should hold: with more of them, what is
+/// kept of its chunks until it ends is more than a worker has for it. Tables of few columns reach it at many GiB.
+pub fn most_bytes(columns: usize) -> u64 {
+    let row_group = ParquetOptions::default().row_group_bytes;
+    let row_group = if columns > COLUMNS { waiting_at_most(row_group) } else { row_group };
+    let row_groups = CHUNKS / (CHUNK * columns.max(1) as u64);
+    row_groups.max(1) * row_group as u64
+}
+
+/// Bytes of rows that wait for the end of a row group, of a table with many columns. They are held once more while they are
+/// written, and in thousands of small pieces.
+fn waiting_at_most(row_group_bytes: usize) -> usize {
+    row_group_bytes / 3 * 2
 }
 
 /// Writes one Parquet file.
@@ -206,8 +225,8 @@ impl ParquetEncoder {
 
     fn is_full(&self) -> bool {
         if self.many {
-            // What waits is held once more while it is written, and in thousands of small pieces.
-            return self.open_rows >= self.row_group_rows || self.waiting_bytes >= self.row_group_bytes / 3 * 2;
+            return self.open_rows >= self.row_group_rows
+                || self.waiting_bytes >= waiting_at_most(self.row_group_bytes);
         }
         let size = || self.open.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum::<usize>();
         // The first is only to tell of the others.
@@ -409,6 +428,16 @@ mod tests {
             assert_eq!(read.len(), batches.len());
             assert!(read.iter().zip(&batches).all(|(read, written)| read.columns() == written.columns()));
         }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_files_chunks_is_bounded() {
+        let sizes: Vec<u64> = (1..=1_600).map(most_bytes).collect();
+        assert!(sizes[COLUMNS..].is_sorted_by(|few, many| few >= many));
+        assert!(sizes[10] > 1 << 30, "files of few columns are as large as was asked for: {}", sizes[10]);
+        // 200 columns: what is kept is measured by `make bench ARGS=memory`.
+        assert!((64 << 20..80 << 20).contains(&sizes[199]), "{}", sizes[199]);
+        assert_eq!(sizes[1_599], 2 * sizes[1_599].min(waiting_at_most(7 << 20) as u64));
     }
 
     #[test]

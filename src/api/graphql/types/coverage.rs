@@ -65,6 +65,8 @@ pub(in crate::api::graphql) struct TableCoverage {
     bytes: Option<Long>,
     /// Where its manifest is in the object store.
     manifest_url: Option<String>,
+    /// The day whose files that manifest lists, where the table is exported when it has changed and has not since then.
+    unchanged_since: Option<Date>,
     /// Why it failed.
     error: Option<ExportError>,
 }
@@ -95,6 +97,7 @@ impl From<coverage::TableCoverage> for TableCoverage {
             rows: table.rows.map(Long),
             bytes: table.bytes.map(Long),
             manifest_url: table.manifest,
+            unchanged_since: table.unchanged_since.map(Date),
             error: table.error.as_ref().map(ExportError::from),
         }
     }
