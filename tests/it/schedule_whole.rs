@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use crate::export_types::{MADE, TYPES};
 use crate::support::days::{self, day};
 use crate::support::offered::{offer, run};
 use crate::support::platform::Platform;
@@ -149,6 +150,97 @@ async fn a_table_that_has_not_changed_is_stated_and_not_repeated() {
         "and so is none"
     );
     assert_eq!(out(&platform, &date(9)).await, (json!(true), Value::Null, true));
+}
+
+/// Every type that leaves can be compared: lists, maps and what has fields among them.
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_of_every_type_are_compared() {
+    let platform = platform("schedule_whole_types").await;
+    let name = |place: usize| format!("c{place}");
+    let columns: Vec<String> = TYPES.iter().enumerate().map(|(i, (of, _))| format!("{} {of}", name(i))).collect();
+    let values: Vec<&str> = TYPES.iter().map(|(_, value)| *value).collect();
+    run(
+        &platform.warehouse,
+        format!(
+            "{MADE} DROP TABLE kind; CREATE TABLE kind (id bigint, at text, note text, {});
+             INSERT INTO kind VALUES (1, NULL, 'a', {}), (2, NULL, 'b'{})",
+            columns.join(", "),
+            values.join(", "),
+            ", NULL".repeat(TYPES.len())
+        ),
+    )
+    .await;
+    run(
+        &platform.metadata,
+        format!(
+            "INSERT INTO data_column_classification
+             SELECT 'kind', 'c' || place, 'nr', 'test', 'made up', '2099-12-31' FROM generate_series(0, {}) AS place",
+            TYPES.len() - 1
+        ),
+    )
+    .await;
+    let _worker = days::worker(&platform).await;
+    let place = |of: &str| name(TYPES.iter().position(|(found, _)| *found == of).unwrap());
+    let mut number = 1;
+    for profile in ["portable", "native"] {
+        run(&platform.metadata, format!("UPDATE export_tables SET type_profile = '{profile}'")).await;
+        number += 1;
+        assert_eq!(export(&platform, &date(number)).await.0, OWN, "{profile}");
+        number += 1;
+        assert_eq!(export(&platform, &date(number)).await.0, NONE, "{profile}");
+        // The value of a key, an item of a list, a field in a list, whether a bound belongs to a range; nothing and NULL.
+        for (of, value) in [
+            ("public.hstore", "'a=>1, \"b c\"=>2'"),
+            ("integer[]", "'{1,NULL,4}'"),
+            ("pair[]", "ARRAY['(1,two)'::pair, '(,)'::pair]"),
+            ("numrange", "'(,7.5)'"),
+            ("interval", "'1 month 2 days 03:04:06'"),
+            ("text[]", "'{}'"),
+            ("text[]", "NULL"),
+        ] {
+            run(&platform.warehouse, format!("UPDATE kind SET {} = {value} WHERE id = 1", place(of))).await;
+            number += 1;
+            assert_eq!(export(&platform, &date(number)).await.0, OWN, "{profile}: {of} became {value}");
+        }
+        number += 1;
+        assert_eq!(export(&platform, &date(number)).await.0, NONE, "{profile}");
+        run(
+            &platform.warehouse,
+            format!(
+                "UPDATE kind SET ({}) = ({}) WHERE id = 1",
+                (0..TYPES.len()).map(name).collect::<Vec<_>>().join(", "),
+                values.join(", ")
+            ),
+        )
+        .await;
+    }
+}
+
+/// As a worker of an earlier version leaves its files, which says nothing of their rows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_whose_files_do_not_say_what_they_hold_is_exported_every_day() {
+    let platform = platform("schedule_whole_unsaid").await;
+    let _worker = days::worker(&platform).await;
+    export(&platform, &date(2)).await;
+    assert_eq!(export(&platform, &date(3)).await.0, NONE);
+    run(
+        &platform.metadata,
+        "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN NEW.report := NEW.report - 'content'; RETURN NEW; END $$;
+         CREATE TRIGGER forget BEFORE UPDATE ON export_job_partitions FOR EACH ROW EXECUTE FUNCTION forget()",
+    )
+    .await;
+    for number in [4, 5] {
+        let (files, manifest, word) = export(&platform, &date(number)).await;
+        assert_eq!((files.as_slice(), word.get("unchanged_since")), (&OWN.map(str::to_owned)[..], None));
+        assert_eq!((listed(&platform, &manifest).await, manifest["export"].get("unchanged_since")), (3, None));
+    }
+    // Once they say it again there is a day to compare with.
+    run(&platform.metadata, "DROP TRIGGER forget ON export_job_partitions").await;
+    let (files, manifest, _) = export(&platform, &date(6)).await;
+    assert_eq!(files, OWN, "the last one with files of its own says nothing");
+    assert_eq!(listed(&platform, &manifest).await, 3);
+    assert_eq!(export(&platform, &date(7)).await.0, NONE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
