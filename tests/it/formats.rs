@@ -20,7 +20,7 @@ use crate::support::{python, s3};
 /// Texts that a format of lines could trip over.
 const TEXTS: &str =
     "(ARRAY['', 'a', ' edges ', 'q\"uo\"te', ',', '\"', E'line\\nend', E'crlf\\r\\n', E'tab\\t', 'ünï 🚗',
-    E'\\u202eright', E'\\\\N', 'null', 'NULL', E'\\x01', '=1+1', '-1', repeat('x', 70000), NULL])[1 + i % 19]";
+    E'\\u202eright', E'bare\\rreturn', E'\\\\N', 'null', 'NULL', E'\\x01', '=1+1', '-1', repeat('x', 70000), NULL])[1 + i % 20]";
 
 async fn table(test: &mut TestWarehouse) -> ScanSpec {
     test.run(format!(
@@ -30,7 +30,8 @@ async fn table(test: &mut TestWarehouse) -> ScanSpec {
             (i * 1234567.891)::numeric(30,5) AS exact, i % 3 = 0 AS flag, {TEXTS} AS text, {TEXTS}::varchar AS again,
             timestamptz '1969-12-31 23:59:59.999999Z' + i * interval '37 hours 1 microsecond' AS at,
             timestamp '2024-02-29' - i * interval '3 days' AS local, date '1582-10-04' + i AS day,
-            jsonb_build_object('text', left({TEXTS}, 90), 'n', 1234567.25, 'list', jsonb_build_array(i, NULL)) AS doc
+            jsonb_build_object('text', left({TEXTS}, 90), 'n', 1234567.25, 'list', jsonb_build_array(i, NULL)) AS doc,
+            (E'{{\\r\"of\":\\r\\n' || to_json(left({TEXTS}, 90)) || E',\\n\"n\": 7\\r}}')::json AS raw
          FROM generate_series(1, 400) AS i"
     ))
     .await;

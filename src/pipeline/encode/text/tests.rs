@@ -112,15 +112,21 @@ fn each_type_in_both_formats() {
                     Some("q\"\n,\t"),
                     Some(" x "),
                     Some("ü\u{202e}"),
+                    Some("c\rd\r\n"),
                 ])),
             ),
-            vec!["a b", "", "\"\"", "\"q\"\"\n,\t\"", "\" x \"", "ü\u{202e}"],
-            vec!["\"a b\"", "null", "\"\"", r#""q\"\n,\t""#, "\" x \"", "\"ü\u{202e}\""],
+            vec!["a b", "", "\"\"", "\"q\"\"\n,\t\"", "\" x \"", "ü\u{202e}", "\"c\rd\r\n\""],
+            vec!["\"a b\"", "null", "\"\"", r#""q\"\n,\t""#, "\" x \"", "\"ü\u{202e}\"", r#""c\rd\r\n""#],
         ),
+        // Many readers of lines take a carriage return for the end of one.
         (
-            extension("v", Arc::new(StringArray::from(vec!["{\"a\":\n 12345678901234567890.10}", "[]"])), "arrow.json"),
-            vec!["\"{\"\"a\"\":\n 12345678901234567890.10}\"", "[]"],
-            vec!["{\"a\":  12345678901234567890.10}", "[]"],
+            extension(
+                "v",
+                Arc::new(StringArray::from(vec!["{\"a\":\n 12345678901234567890.10}", "[]", "[1,\r2,\r\n3]"])),
+                "arrow.json",
+            ),
+            vec!["\"{\"\"a\"\":\n 12345678901234567890.10}\"", "[]", "\"[1,\r2,\r\n3]\""],
+            vec!["{\"a\":  12345678901234567890.10}", "[]", "[1, 2,  3]"],
         ),
         (
             extension(
