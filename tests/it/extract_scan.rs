@@ -233,6 +233,65 @@ async fn time_slices_take_each_row_exactly_once() {
 }
 
 #[tokio::test]
+async fn seams_within_a_second_lose_no_row_and_take_none_twice() {
+    let mut test = TestWarehouse::new("extract_fractions").await;
+    // At each seam, a microsecond before it and one after it. A millisecond is the finest that `ms` holds, a second `s`.
+    let seams = ["00:00:00.25Z", "00:00:00.250001Z", "00:00:00.5Z", "00:00:01Z", "00:00:01.999999Z", "00:00:02Z"];
+    let seams = seams.map(|time| format!("2024-03-01T{time}"));
+    let marks: Vec<String> = seams.iter().map(|seam| format!("('{seam}'::timestamptz)")).collect();
+    test.run(format!(
+        "CREATE TABLE t AS SELECT row_number() OVER (ORDER BY tz) AS id, tz, tz AT TIME ZONE 'UTC' AS ts,
+           tz AT TIME ZONE 'Europe/Paris' AS local, extract(epoch FROM tz)::numeric AS exact,
+           floor(extract(epoch FROM tz))::bigint AS s, floor(extract(epoch FROM tz) * 1000)::bigint AS ms
+         FROM (VALUES {}) AS seam (at), LATERAL (SELECT at + g * interval '1 us' FROM generate_series(-1, 1) g) r (tz)",
+        marks.join(", ")
+    ))
+    .await;
+    // And one between two microseconds.
+    let mut cuts: Vec<DateTime<Utc>> = seams.iter().map(|seam| instant(seam)).collect();
+    cuts.push(instant("2024-03-01T00:00:00.2500004Z"));
+    cuts.extend(["2024-03-01T00:00:00Z", "2024-03-01T00:00:03Z"].map(instant));
+    cuts.sort();
+    for (column, unit, zone, parts) in [
+        ("tz", TimeUnit::Timestamp, "UTC", 1_000_000),
+        ("ts", TimeUnit::Timestamp, "UTC", 1_000_000),
+        ("local", TimeUnit::Timestamp, "Europe/Paris", 1_000_000),
+        ("exact", TimeUnit::EpochS, "UTC", 1),
+        ("s", TimeUnit::EpochS, "UTC", 1),
+        ("ms", TimeUnit::EpochMs, "UTC", 1_000),
+    ] {
+        // What PostgreSQL has in the column, in microseconds.
+        let means = match column {
+            "tz" | "ts" | "local" => "(extract(epoch FROM tz) * 1000000)::bigint",
+            "exact" => "(exact * 1000000)::bigint",
+            "s" => "s * 1000000",
+            _ => "ms * 1000",
+        };
+        let means = test.texts(format!("SELECT ({means})::text FROM t ORDER BY id")).await;
+        let means: Vec<i64> = means.into_iter().map(|micros| micros.unwrap().parse().unwrap()).collect();
+        // A seam is at the first moment not before it that the unit can say.
+        let finest = 1_000_000_000 / parts;
+        let first = |cut: &DateTime<Utc>| (cut.timestamp_nanos_opt().unwrap() + finest - 1) / finest * finest / 1_000;
+        let spec = test.whole("t").await;
+        let mut all = Vec::new();
+        for pair in cuts.windows(2) {
+            let (start, end) = (pair[0], pair[1]);
+            let slice = TimeSlice { column: column.to_owned(), unit, zone: zone.to_owned(), start, end };
+            let want: Vec<i64> = (1..)
+                .zip(&means)
+                .filter(|(_, micros)| (first(&start)..first(&end)).contains(micros))
+                .map(|(id, _)| id)
+                .collect();
+            let found = ids(&test, &ScanSpec { slice: Some(slice), ..spec.clone() }).await;
+            assert_eq!(found, want, "{column} from {start} to {end}");
+            all.extend(found);
+        }
+        all.sort_unstable();
+        assert_eq!(all, (1..=means.len() as i64).collect::<Vec<_>>(), "{column}");
+    }
+}
+
+#[tokio::test]
 async fn values_without_zone_survive_daylight_saving() {
     let mut test = TestWarehouse::new("extract_zones").await;
     // Five minutes of the local clock after the other, around each change, also the times that never were.

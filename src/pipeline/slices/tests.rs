@@ -210,6 +210,28 @@ fn seams_are_cut_at_where_they_are_whole_seconds_of_the_window() {
 }
 
 #[tokio::test]
+async fn a_window_with_fractions_of_a_second_is_tiled_to_its_very_ends() {
+    for (start, end) in [(250_000, 750_001), (0, 1), (999_999, 0), (1, 1)] {
+        for length in [1, 2, 100, 86_400] {
+            let window = Window {
+                start: at(DAY) + TimeDelta::microseconds(start),
+                end: at(DAY + length) + TimeDelta::microseconds(end),
+            };
+            // A seam at a whole second of the day, one at a whole second of the window.
+            let seams = vec![at(DAY + length / 2), window.start + TimeDelta::seconds(length / 3)];
+            let planner = Planner { seams, ..Planner::new(|a, b| indexed(1e6 * (b - a + 1) as f64 / length as f64)) };
+            let scan = scan(window.start, window.end);
+            let whole = planner.estimate(&scan).await.unwrap();
+            let found = slices(&planner, &scan, &whole, window, 10_000_000).await.unwrap();
+            assert_eq!((found[0].start, found[found.len() - 1].end), (window.start, window.end), "{window:?}");
+            assert!(found.windows(2).all(|pair| pair[0].end == pair[1].start), "{window:?}: {found:?}");
+            assert!(found.iter().all(|slice| slice.start < slice.end), "{window:?}: {found:?}");
+            assert_eq!(found.len() > 5, length >= 100, "{window:?}: {found:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_heavy_minute_is_cut_and_a_heavy_second_is_one_slice() {
     // A day of 100,000 rows, and 300,000 in one minute, or in one second, that no equal parts of the day begin at.
     for (heavy, pieces) in [((50_017, 50_077), 25..=48), ((50_017, 50_018), 1..=1)] {
