@@ -26,6 +26,7 @@ mod classification_drift;
 mod classification_explain;
 mod classification_rules;
 mod cli;
+mod counts;
 mod coverage;
 mod day_readers;
 mod decision_table;
