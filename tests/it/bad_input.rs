@@ -24,7 +24,7 @@ async fn status(endpoint: &Endpoint, bytes: &[u8]) -> Option<u16> {
     // Who is refused early may not be able to send the rest.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.expect("an end");
+    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("an end");
     std::str::from_utf8(&answer).unwrap().strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 
@@ -134,11 +134,16 @@ async fn a_job_goes_on_when_its_key_is_revoked_and_others_of_the_tenant_see_it()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_silent_connections_gives_way_and_requests_that_have_begun_do_not() {
     const PLACES: usize = 40;
+    let begun = Arc::new(AtomicBool::new(false));
+    let beginning = Arc::clone(&begun);
     let app = Router::new().route("/", get(|| async { "here" })).route(
         "/slow",
-        get(|| async {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            "finished"
+        get(move || {
+            beginning.store(true, Ordering::SeqCst);
+            async {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                "finished"
+            }
         }),
     );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -153,7 +158,11 @@ async fn a_flood_of_silent_connections_gives_way_and_requests_that_have_begun_do
     };
     let server = tokio::spawn(serve_within(limits, listener, app, stop.clone()));
     let slow = tokio::spawn(async move { reqwest::get(format!("http://{address}/slow")).await?.text().await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while !begun.load(Ordering::SeqCst) {
+        assert!(Instant::now() < deadline, "the slow one has not begun");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 
     let (over, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let flood = {

@@ -2,7 +2,7 @@
 //! downloadable, and no half-written file is ever listed; or it is waited out, and the result is whole.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_exporter::error::ErrorCode;
 use data_exporter::jobs::{JobState, JobView, TableState};
@@ -137,7 +137,7 @@ async fn a_table_that_is_locked_while_it_is_planned_times_out_and_the_others_go_
     let platform = Platform::sample("locked_table", ROWS).await;
     let mut lock = platform.warehouse.begin().await.unwrap();
     sqlx::query("LOCK TABLE cctv IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
-    let options = PostgresOptions { statement_timeout: Duration::from_millis(300), ..PostgresOptions::default() };
+    let options = PostgresOptions { statement_timeout: Duration::from_millis(1_500), ..PostgresOptions::default() };
     let worker = Running::start(&platform, Arc::new(Troubled::new(&platform, options))).await;
     let view = worker.finished(worker.request(&[]).await).await;
     lock.rollback().await.unwrap();
@@ -181,6 +181,11 @@ async fn a_full_metadata_disk_loses_nothing() {
     // In mid-run: nothing can be claimed or committed while it lasts, and everything goes on after it.
     sqlx::raw_sql(full("table_export_job_statuses", "INSERT")).execute(&platform.metadata).await.unwrap();
     let job = worker.request(&[]).await;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while worker.view(job).await.state != JobState::Running {
+        assert!(Instant::now() < deadline, "it does not run");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     let during = worker.view(job).await;
     assert_eq!((during.state, completed(&during)), (JobState::Running, 0));

@@ -103,8 +103,8 @@ async fn an_export_that_is_held_back_is_not_one_that_stands_still() {
     // first row may take beside it.
     let limits = limited(u64::try_from(expected).unwrap() / 12, 0);
     let stages = PipelineSettings {
-        stall: Duration::from_secs(2),
-        first_row_timeout: Duration::from_secs(2),
+        stall: Duration::from_secs(4),
+        first_row_timeout: Duration::from_secs(4),
         ..PipelineSettings::default()
     };
     let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());

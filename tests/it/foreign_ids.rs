@@ -68,8 +68,23 @@ impl Statements {
     }
 
     /// The first line of each: what stands there in the statements' files tells them apart. What a connection is set up
-    /// with is asked for by nobody.
-    fn since(&mut self) -> Vec<String> {
+    /// with is asked for by nobody. A transaction that was given up is ended after the answer, so this waits until nothing
+    /// has been asked for a while.
+    async fn since(&mut self) -> Vec<String> {
+        let mut all = self.more();
+        let mut quiet = Instant::now();
+        while quiet.elapsed() < Duration::from_millis(300) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let more = self.more();
+            if !more.is_empty() {
+                quiet = Instant::now();
+                all.extend(more);
+            }
+        }
+        all
+    }
+
+    fn more(&mut self) -> Vec<String> {
         let mut file = std::fs::File::open(&self.log).unwrap();
         file.seek(SeekFrom::Start(self.seen)).unwrap();
         let mut bytes = Vec::new();
@@ -92,9 +107,9 @@ async fn the_same_is_asked_of_the_database_for_a_foreign_id_as_for_an_unknown_on
     for (name, document) in OPERATIONS {
         let mut asked = Vec::new();
         for id in foreign.iter().copied().chain([Uuid::now_v7(), Uuid::now_v7()]) {
-            statements.since();
+            statements.since().await;
             service.ask(&document.replace("ID", &id.to_string())).await;
-            asked.push(statements.since());
+            asked.push(statements.since().await);
         }
         assert!(!asked[0].is_empty(), "{name}: nothing was logged");
         assert!(asked.iter().all(|one| *one == asked[0]), "{name}: {asked:#?}");
@@ -102,9 +117,9 @@ async fn the_same_is_asked_of_the_database_for_a_foreign_id_as_for_an_unknown_on
     let mut socket = greeted(&service).await;
     let mut asked = Vec::new();
     for id in foreign.iter().copied().chain([Uuid::now_v7(), Uuid::now_v7()]) {
-        statements.since();
+        statements.since().await;
         watched(&mut socket, id).await;
-        asked.push(statements.since());
+        asked.push(statements.since().await);
     }
     assert!(!asked[0].is_empty() && asked.iter().all(|one| *one == asked[0]), "requestProgress: {asked:#?}");
 }

@@ -1,6 +1,8 @@
 //! Limits and turns, with everybody asking at once.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use data_exporter::error::{ErrorCode, Failure};
@@ -23,20 +25,26 @@ fn keyed(key: &str) -> NewRequest {
 async fn of_two_hundred_submissions_at_once_a_hundred_wait_and_three_are_active() {
     let (pool, _) = ready("limits_submissions").await;
     let requests = Requests::new(pool.clone());
+    let submitted = Arc::new(AtomicBool::new(false));
     let active = tokio::spawn({
-        let pool = pool.clone();
+        let (pool, submitted) = (pool.clone(), Arc::clone(&submitted));
         async move {
             let workers: Vec<Queue> = (0..4).map(|_| Queue::new(pool.clone(), settings())).collect();
             let mut most = 0;
-            for _ in 0..20 {
+            // While the others ask, and once more when all of them have been answered.
+            loop {
+                let last = submitted.load(Ordering::SeqCst);
                 join_all(workers.iter().map(Queue::claim_plan)).await.into_iter().for_each(|task| drop(task.unwrap()));
                 most = most.max(count(&pool, "slot IS NOT NULL").await);
+                if last {
+                    return most;
+                }
             }
-            most
         }
     });
     let request = request("default");
     let answers = join_all((0..200).map(|_| requests.submit(&request))).await;
+    submitted.store(true, Ordering::SeqCst);
     assert_eq!(active.await.unwrap(), 3);
     let taken = answers.iter().filter(|answer| answer.is_ok()).count();
     let refused: HashSet<ErrorCode> = answers.iter().filter_map(|a| a.as_ref().err()).map(|f| f.code).collect();

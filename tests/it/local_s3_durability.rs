@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
@@ -102,6 +103,7 @@ async fn what_was_acknowledged_survives_a_kill() {
     let head = format!("PUT {target} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 10000000\r\n\r\n");
     socket.write_all(head.as_bytes()).await.unwrap();
     socket.write_all(&noise(2, 5 * MIB)).await.unwrap();
+    let written = AtomicUsize::new(0);
     let writing = async {
         let mut acknowledged = Vec::new();
         for number in 0.. {
@@ -110,10 +112,16 @@ async fn what_was_acknowledged_survives_a_kill() {
                 break;
             }
             acknowledged.push(number);
+            written.store(acknowledged.len(), Ordering::SeqCst);
         }
         acknowledged
     };
     let killing = async {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while written.load(Ordering::SeqCst) < 3 {
+            assert!(Instant::now() < deadline, "nothing is acknowledged");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         tokio::time::sleep(Duration::from_millis(300)).await;
         child.kill().unwrap();
     };

@@ -1,6 +1,6 @@
 //! Who waits for several partitions at once waits for them in one order, so that nobody waits in a circle.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::jobs::{PartitionTask, Queue, QueueError, Requests, Retry, TableState, Tenant};
@@ -44,7 +44,8 @@ async fn holder(database: &str, partition: i64) -> PgConnection {
 
 /// Waits until so many sessions of this database wait for a lock.
 async fn until_waiting(pool: &PgPool, sessions: i64) {
-    for _ in 0..500 {
+    let deadline = Instant::now() + Duration::from_secs(40);
+    loop {
         let waiting: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
         )
@@ -54,9 +55,9 @@ async fn until_waiting(pool: &PgPool, sessions: i64) {
         if waiting == sessions {
             return;
         }
+        assert!(Instant::now() < deadline, "{waiting} sessions wait for a lock, not {sessions}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("no {sessions} sessions wait for a lock");
 }
 
 fn fail(queue: &Queue, task: &PartitionTask) -> JoinHandle<Result<(), QueueError>> {

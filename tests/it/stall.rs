@@ -12,13 +12,15 @@ use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::Platform;
 use crate::support::s3;
 
-fn impatient() -> PipelineSettings {
-    PipelineSettings {
-        stall: Duration::from_secs(2),
-        first_row_timeout: Duration::from_secs(2),
-        ..PipelineSettings::default()
-    }
+/// What may not move for so many seconds.
+fn impatient(seconds: u64) -> PipelineSettings {
+    let patience = Duration::from_secs(seconds);
+    PipelineSettings { stall: patience, first_row_timeout: patience, ..PipelineSettings::default() }
 }
+
+/// More than half of what may pass without anything moving, with time left for a machine that has other things to do.
+const PATIENCE: u64 = 4;
+const HALF: Duration = Duration::from_millis(2_400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scan_that_falls_silent_is_ended_and_tried_again() {
@@ -27,7 +29,7 @@ async fn a_scan_that_falls_silent_is_ended_and_tried_again() {
         let mut warehouse = Troubled::new(&platform, PostgresOptions::default());
         warehouse.silent = Some(("way".parse().unwrap(), times));
         let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
-        let worker = Running::with_settings(&platform, Arc::new(warehouse), store, impatient());
+        let worker = Running::with_settings(&platform, Arc::new(warehouse), store, impatient(2));
         let view = worker.finished(worker.request(&["vms", "way"]).await).await;
         assert_eq!(view.state, state, "{:?}", view.error);
         let way = &view.tables[1];
@@ -56,7 +58,7 @@ async fn what_is_slow_but_moves_is_left_alone() {
     let platform = Platform::sample("slow_store", 8_000).await;
     let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
     let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
-    let worker = Running::with_settings(&platform, warehouse, store, impatient());
+    let worker = Running::with_settings(&platform, warehouse, store, impatient(PATIENCE));
     let delay = Fault::Delay(Duration::from_millis(900));
     platform.s3.faults().often(None, 100, delay);
     let view = worker.finished(worker.request(&["vms"]).await).await;
@@ -75,8 +77,8 @@ async fn a_gate_that_reads_for_long_is_left_alone() {
     let platform = Platform::sample("slow_gate", 8_000).await;
     let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
     let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
-    let worker = Running::with_settings(&platform, warehouse, store, impatient());
-    platform.s3.faults().often(Some(Operation::GetObject), 100, Fault::Delay(Duration::from_millis(1_200)));
+    let worker = Running::with_settings(&platform, warehouse, store, impatient(PATIENCE));
+    platform.s3.faults().often(Some(Operation::GetObject), 100, Fault::Delay(HALF));
     let view = worker.finished(worker.request(&["vms"]).await).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
     let reads = platform.s3.faults().seen(Operation::GetObject);
@@ -95,9 +97,9 @@ async fn lines_that_are_stored_slowly_are_left_alone() {
     let platform = Platform::sample("slow_lines", 8_000).await;
     let warehouse = Arc::new(Troubled::new(&platform, PostgresOptions::default()));
     let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
-    let worker = Running::with_settings(&platform, warehouse, store, impatient());
+    let worker = Running::with_settings(&platform, warehouse, store, impatient(PATIENCE));
     for operation in [Operation::UploadPart, Operation::CompleteMultipart] {
-        platform.s3.faults().often(Some(operation), 100, Fault::Delay(Duration::from_millis(1_200)));
+        platform.s3.faults().often(Some(operation), 100, Fault::Delay(HALF));
     }
     for format in [ExportFormat::Csv, ExportFormat::Jsonl] {
         let job = worker.request_in(&["vms"], FileChoice { format: Some(format), compression: None }).await;

@@ -108,6 +108,16 @@ impl Platform {
 
     /// Starts a service in these roles and waits until it is ready.
     pub(crate) async fn serve(&self, name: &str, roles: &str, settings: &[(&str, &str)]) -> Service {
+        for _ in 0..5 {
+            if let Some(service) = self.try_serve(name, roles, settings).await {
+                return service;
+            }
+        }
+        panic!("{name} finds no free port");
+    }
+
+    /// None where somebody else has taken the port that was free.
+    async fn try_serve(&self, name: &str, roles: &str, settings: &[(&str, &str)]) -> Option<Service> {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let bind = format!("127.0.0.1:{port}");
         let log = self.folder.path().join(format!("{name}.log"));
@@ -117,16 +127,18 @@ impl Platform {
         let mut service = Service { child: command.spawn().unwrap(), address: bind, log };
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let api = roles.contains("api");
-            let ready = match api {
+            let ready = match roles.contains("api") {
                 true => matches!(reqwest::get(service.url("/readyz")).await, Ok(answer) if answer.status() == 200),
                 false => service.logged().contains("worker started"),
             };
-            if ready {
-                return service;
+            let ended = service.child.try_wait().unwrap().is_some();
+            if ready && !ended {
+                return Some(service);
             }
-            let ended = service.child.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < deadline, "{name} did not start: {}", service.logged());
+            if ended && service.logged().contains("cannot listen on") {
+                return None;
+            }
+            assert!(!ended && Instant::now() < deadline, "{name} did not start: {}", service.logged());
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
     }
