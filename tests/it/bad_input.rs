@@ -24,7 +24,7 @@ async fn status(endpoint: &Endpoint, bytes: &[u8]) -> Option<u16> {
     // Who is refused early may not be able to send the rest.
     let _ = stream.write_all(bytes).await;
     let mut answer = Vec::new();
-    let _ = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut answer)).await.expect("an end");
+    let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await.expect("an end");
     std::str::from_utf8(&answer).unwrap().strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()
 }
 

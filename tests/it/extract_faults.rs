@@ -20,7 +20,7 @@ async fn sessions(test: &mut TestWarehouse, application_name: &str) -> usize {
 async fn until_gone(test: &mut TestWarehouse, application_name: &str) -> Duration {
     let start = Instant::now();
     while sessions(test, application_name).await > 0 {
-        assert!(start.elapsed() < Duration::from_secs(40), "{application_name} still runs");
+        assert!(start.elapsed() < Duration::from_secs(10), "{application_name} still runs");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     start.elapsed()

@@ -263,7 +263,7 @@ async fn a_heartbeat_keeps_a_lease_and_tells_when_it_is_lost() {
         .execute(&pool)
         .await
         .unwrap();
-    tokio::time::timeout(Duration::from_secs(20), lease.lost().cancelled()).await.expect("told that it is lost");
+    tokio::time::timeout(Duration::from_secs(3), lease.lost().cancelled()).await.expect("told that it is lost");
 }
 
 #[tokio::test]
