@@ -10,7 +10,7 @@ use data_exporter::jobs::{JobState, Tenant};
 use data_exporter::warehouse::Warehouse;
 use data_exporter::warehouse::postgres::{PostgresOptions, PostgresWarehouse};
 
-use crate::support::inprocess::{Running, Troubled};
+use crate::support::inprocess::{Running, Silence, Troubled};
 use crate::support::platform::Platform;
 use crate::support::warehouse::{TestWarehouse, context, url};
 
@@ -91,7 +91,7 @@ async fn sessions_may_read_and_only_questions_are_bounded_in_time() {
 async fn a_scan_bears_the_name_of_its_job_and_ends_with_it() {
     let platform = Platform::sample("sessions_named", 2_000).await;
     let mut warehouse = Troubled::new(&platform, PostgresOptions::default());
-    warehouse.silent = Some(("vms".parse().unwrap(), usize::MAX));
+    warehouse.silent = Some(Silence { table: "vms".parse().unwrap(), scans: usize::MAX, batches: 0 });
     let worker = Running::start(&platform, Arc::new(warehouse)).await;
     let job = worker.request(&["vms"]).await;
     let until = async |sessions: i64| {

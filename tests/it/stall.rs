@@ -8,7 +8,7 @@ use data_exporter::local::s3::{Fault, Operation};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::warehouse::postgres::PostgresOptions;
 
-use crate::support::inprocess::{Running, Troubled};
+use crate::support::inprocess::{Running, Silence, Troubled};
 use crate::support::platform::Platform;
 use crate::support::s3;
 
@@ -27,7 +27,7 @@ async fn a_scan_that_falls_silent_is_ended_and_tried_again() {
     for (times, state) in [(1, JobState::Completed), (usize::MAX, JobState::Failed)] {
         let platform = Platform::sample("silent_scan", 8_000).await;
         let mut warehouse = Troubled::new(&platform, PostgresOptions::default());
-        warehouse.silent = Some(("way".parse().unwrap(), times));
+        warehouse.silent = Some(Silence { table: "way".parse().unwrap(), scans: times, batches: 1 });
         let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
         let worker = Running::with_settings(&platform, Arc::new(warehouse), store, impatient(2));
         let view = worker.finished(worker.request(&["vms", "way"]).await).await;

@@ -37,9 +37,20 @@ pub(crate) struct Troubled {
     /// Scans of this table that find the warehouse away.
     pub(crate) away: Option<(TableName, usize)>,
     scans: AtomicUsize,
-    /// Scans of this table that fall silent after their first batch, with their connection open.
-    pub(crate) silent: Option<(TableName, usize)>,
+    /// Scans that fall silent.
+    pub(crate) silent: Option<Silence>,
     silenced: AtomicUsize,
+}
+
+/// Which scans fall silent, and when.
+#[derive(Debug)]
+pub(crate) struct Silence {
+    pub(crate) table: TableName,
+    /// The first so many scans of it.
+    pub(crate) scans: usize,
+    /// What they give before. With the last batch of a table its connection ends; before the first, it stays open
+    /// whatever the table's size.
+    pub(crate) batches: usize,
 }
 
 impl Troubled {
@@ -123,20 +134,20 @@ impl Warehouse for Troubled {
             return Err(WarehouseError::Unavailable { detail: "connection refused".to_owned() });
         }
         let stream = self.inner.scan(scan, context).await?;
-        if let Some((table, times)) = &self.silent
+        if let Some(Silence { table, scans, batches }) = &self.silent
             && scan.table == *table
-            && self.silenced.fetch_add(1, Ordering::SeqCst) < *times
+            && self.silenced.fetch_add(1, Ordering::SeqCst) < *scans
         {
-            return Ok(Box::new(Silent { inner: stream, begun: false }));
+            return Ok(Box::new(Silent { inner: stream, left: *batches }));
         }
         Ok(stream)
     }
 }
 
-/// One batch, and then nothing.
+/// So many batches, and then nothing.
 struct Silent {
     inner: Box<dyn BatchStream>,
-    begun: bool,
+    left: usize,
 }
 
 #[async_trait]
@@ -146,8 +157,9 @@ impl BatchStream for Silent {
     }
 
     async fn next(&mut self) -> Result<Option<RecordBatch>, WarehouseError> {
-        if std::mem::replace(&mut self.begun, true) {
-            std::future::pending::<()>().await;
+        match self.left.checked_sub(1) {
+            Some(left) => self.left = left,
+            None => std::future::pending().await,
         }
         self.inner.next().await
     }
