@@ -10,7 +10,7 @@ use crate::support::endpoint::{Endpoint, Options};
 use crate::support::issuer::{Issuer, Signer, claims, encode, now};
 
 const WHO: &str = "{ exportTables { name } }";
-const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
 
 async fn endpoint(name: &str, issuer: &Issuer, interval: Duration) -> Endpoint {
     Endpoint::with(name, Options { tokens: Some(issuer.settings(interval)), ..Options::default() }).await
@@ -40,7 +40,7 @@ async fn tokens_are_believed_by_their_signature_issuer_audience_and_times() {
     };
     let keys = vec![strange, shared, rsa_jwk.clone(), ec.jwk("ec"), ed.jwk("ed"), encrypts];
     let issuer = Issuer::start(keys).await;
-    let endpoint = endpoint("auth_tokens", &issuer, MINUTE).await;
+    let endpoint = endpoint("auth_tokens", &issuer, HOUR).await;
     let hs256 = |key: &[u8], kid: &str| {
         let text =
             format!("{}.{}", encode(json!({"alg": "HS256", "kid": kid}).to_string()), encode(with(|_| {}).to_string()));
@@ -131,7 +131,7 @@ async fn tokens_are_believed_by_their_signature_issuer_audience_and_times() {
 async fn unknown_key_ids_by_the_thousand_cause_one_fetch() {
     let (known, stranger) = (Signer::ed(), Signer::ed());
     let issuer = Issuer::start(vec![known.jwk("known")]).await;
-    let endpoint = endpoint("auth_floods", &issuer, MINUTE).await;
+    let endpoint = endpoint("auth_floods", &issuer, HOUR).await;
     assert_eq!(status(&endpoint, &known.token("known", &with(|_| {}))).await, 200);
     let tokens: Vec<String> = (0..2_000).map(|n| stranger.token(&format!("k{n}"), &with(|_| {}))).collect();
     for some in tokens.chunks(50) {

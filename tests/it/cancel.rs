@@ -1,6 +1,6 @@
 //! Cancelling against the real queue: in every state, and against whoever commits in the same moment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use data_exporter::error::{ErrorCode, Failure};
 use data_exporter::jobs::{Claim, JobId, JobState, Queue, QueueError, Requests, Retry, TableState, Tenant};
@@ -162,12 +162,16 @@ async fn a_table_whose_manifest_may_be_written_already_is_finished_and_waited_fo
 /// or what was not sealed is not published.
 #[tokio::test]
 async fn against_completion_one_of_both_wins() {
+    const ROUNDS: u32 = 40;
     let (pool, queue) = ready("cancel_race").await;
     let mut seen = [0, 0];
-    for round in 0..40_u64 {
+    // How long it takes undisturbed; the moments of cancelling lie over twice that.
+    let mut took = Duration::ZERO;
+    for round in 0..=ROUNDS {
         let job = submit(&pool, "default").await;
         plan(&queue, &[("way", 1)]).await;
         let partition = queue.claim_partition().await.unwrap().unwrap();
+        let since = Instant::now();
         let finishing = async {
             tokio::time::sleep(Duration::from_millis(5)).await;
             if queue.complete_partition(&partition, staged(&format!("s{round}"))).await.is_err() {
@@ -180,15 +184,24 @@ async fn against_completion_one_of_both_wins() {
                 Err(error) => is_lost(Err(error)),
             }
         };
-        let cancelling = async {
-            tokio::time::sleep(Duration::from_millis(round * 2)).await;
-            cancel(&pool, job).await
+        let answered = match round.checked_sub(1) {
+            None => {
+                finishing.await;
+                took = since.elapsed();
+                None
+            }
+            Some(moment) => {
+                let cancelling = async {
+                    tokio::time::sleep(took * 2 * moment / ROUNDS).await;
+                    cancel(&pool, job).await
+                };
+                Some(tokio::join!(finishing, cancelling).1)
+            }
         };
-        let (_, answered) = tokio::join!(finishing, cancelling);
         queue.end_jobs().await.unwrap();
         let ended = view(&pool, job).await;
         match ended.state {
-            JobState::Completed => seen[0] += 1,
+            JobState::Completed => seen[0] += usize::from(answered.is_some()),
             JobState::Cancelled => seen[1] += 1,
             other => panic!("round {round}: {other:?} after {answered:?}"),
         }

@@ -6,6 +6,7 @@ use data_exporter::jobs::{JobState, JobView};
 use data_exporter::warehouse::postgres::PostgresOptions;
 use serde_json::Value;
 
+use crate::support::calendar;
 use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::{Platform, day_range};
 
@@ -198,6 +199,7 @@ async fn drift_is_counted_and_logged_once() {
 
 #[tokio::test]
 async fn check_warns_of_what_ends_soon_and_says_when_the_warehouse_is_away() {
+    calendar::away_from_midnight().await;
     let platform = Platform::sample("drift_check", 2_000).await;
     rules(
         &platform,

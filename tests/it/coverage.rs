@@ -8,6 +8,7 @@ use data_exporter::jobs::coverage::{Coverage, DayCoverage, DayState};
 use data_exporter::jobs::days::{DayRun, Days, Fire, Now};
 use serde_json::{Value, json};
 
+use crate::support::calendar;
 use crate::support::days::{self, day};
 use crate::support::endpoint::{Endpoint, Options};
 use crate::support::offered::{offer, run};
@@ -30,6 +31,7 @@ fn tables(day: &DayCoverage) -> Vec<Told<'_>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn days_stand_as_they_are() {
+    calendar::away_from_midnight().await;
     let platform = Platform::empty("coverage_days").await;
     run(
         &platform.warehouse,

@@ -14,7 +14,7 @@ use crate::support::cluster;
 use crate::support::queue::{plan, ready, settings, submit};
 
 /// A future is asked to go on so many times at most before it is dropped; all of those here have ended by then.
-const MOST: usize = 60;
+const MOST: usize = 300;
 
 /// Lets `future` go on `times` times, whenever something has happened, and drops it. Whether it ended before that.
 async fn dropped_after<T>(times: usize, future: impl Future<Output = T>) -> bool {

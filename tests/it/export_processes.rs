@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use data_exporter::local::s3::Operation;
 use serde_json::Value;
 
 use crate::support::platform::{Platform, Service, day_range, download, sql_day};
@@ -156,7 +157,7 @@ async fn a_worker_killed_in_mid_partition_is_replaced_within_ten_seconds() {
     let api = platform.serve("api", "api", &[]).await;
     let mut victim = platform.serve("victim", "worker", &settings).await;
     // So slow that the victim certainly dies in the middle of an upload.
-    platform.s3.faults().bandwidth(Some(2_000));
+    platform.s3.faults().bandwidth(Some(200));
     let id = api.request(day_range()).await;
     let victims: i64 = loop {
         let running: Option<i64> =
@@ -164,15 +165,16 @@ async fn a_worker_killed_in_mid_partition_is_replaced_within_ten_seconds() {
                 .fetch_optional(&platform.metadata)
                 .await
                 .unwrap();
-        if let Some(running) = running {
+        if let (Some(running), 1..) = (running, platform.s3.faults().seen(Operation::UploadPart)) {
             break running;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
+    // What has begun stays slow: the heir's requests are not.
+    platform.s3.faults().bandwidth(None);
     let heir = platform.serve("heir", "worker", &[("EXPORTER_MAX_CONCURRENT_PARTITIONS", "4"), settings[1]]).await;
     victim.child.kill().await.unwrap();
     let killed = Instant::now();
-    platform.s3.faults().bandwidth(None);
     loop {
         let (epoch, crashes, state): (i64, i32, String) =
             sqlx::query_as("SELECT lease_epoch, crashes, state FROM export_job_partitions WHERE id = $1")
@@ -205,7 +207,7 @@ async fn a_worker_that_is_told_to_stop_gives_its_work_back() {
     let settings = [("EXPORTER_MAX_CONCURRENT_PARTITIONS", "1")];
     let api = platform.serve("api", "api", &[]).await;
     let mut first = platform.serve("first", "worker", &settings).await;
-    platform.s3.faults().bandwidth(Some(2_000));
+    platform.s3.faults().bandwidth(Some(200));
     let id = api.request(day_range()).await;
     loop {
         let running: i64 =
@@ -213,7 +215,7 @@ async fn a_worker_that_is_told_to_stop_gives_its_work_back() {
                 .fetch_one(&platform.metadata)
                 .await
                 .unwrap();
-        if running > 0 {
+        if running > 0 && platform.s3.faults().seen(Operation::UploadPart) > 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

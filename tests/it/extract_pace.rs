@@ -99,12 +99,12 @@ async fn an_export_that_is_held_back_is_not_one_that_stands_still() {
         view.tables[0].rows
     };
     assert!((500..16_000).contains(&expected), "{expected}");
-    // It comes in a batch or two, and takes twelve seconds to pay for: more than may pass without a move, and more than the
+    // It comes in a batch or two, and takes thirty seconds to pay for: more than may pass without a move, and more than the
     // first row may take beside it.
-    let limits = limited(u64::try_from(expected).unwrap() / 12, 0);
+    let limits = limited(u64::try_from(expected).unwrap() / 30, 0);
     let stages = PipelineSettings {
-        stall: Duration::from_secs(4),
-        first_row_timeout: Duration::from_secs(4),
+        stall: Duration::from_secs(10),
+        first_row_timeout: Duration::from_secs(10),
         ..PipelineSettings::default()
     };
     let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());

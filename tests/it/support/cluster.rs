@@ -6,7 +6,7 @@ use std::sync::mpsc;
 
 use data_exporter::local::postgres::{PostgresOptions, PrivatePostgres};
 use secrecy::ExposeSecret;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 /// Several test processes may run at once; each takes the first folder that nobody uses. Folders are kept, since
@@ -40,7 +40,14 @@ async fn start() -> PrivatePostgres {
     let mut last = None;
     for folder in 0..FOLDERS {
         match PrivatePostgres::start(PostgresOptions::new(base.join(folder.to_string()))).await {
-            Ok(server) => return server,
+            Ok(server) => {
+                // Here, once: two tests that create it at the same time would be in each other's way.
+                let address = server.url("postgres");
+                let mut sql = PgConnection::connect(address.expose_secret()).await.unwrap();
+                sqlx::raw_sql("CREATE EXTENSION IF NOT EXISTS hstore SCHEMA public").execute(&mut sql).await.unwrap();
+                sql.close().await.unwrap();
+                return server;
+            }
             Err(error) => last = Some(error),
         }
     }

@@ -1,5 +1,6 @@
 //! What the tests share.
 
+pub(crate) mod calendar;
 pub(crate) mod cluster;
 pub(crate) mod days;
 pub(crate) mod decisions;

@@ -86,20 +86,25 @@ impl Moto {
         let python = std::env::var("EXPORTER_TEST_PYTHON").expect(
             "EXPORTER_TEST_PYTHON does not name a Python with moto[server]: run the tests by 'make test', which sets it up",
         );
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = tokio::process::Command::new(&python)
-            .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {python} (EXPORTER_TEST_PYTHON): {e}; run 'make test'"));
-        let moto = Self { endpoint: format!("http://127.0.0.1:{port}"), _process: process };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(Instant::now() < deadline, "moto did not start within a minute: is moto[server] installed?");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for _ in 0..5 {
+            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut process = tokio::process::Command::new(&python)
+                .args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &port.to_string()])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .kill_on_drop(true)
+                .spawn()
+                .unwrap_or_else(|e| panic!("cannot start {python} (EXPORTER_TEST_PYTHON): {e}; run 'make test'"));
+            let deadline = Instant::now() + Duration::from_secs(60);
+            // Somebody else may have taken the port: then it ends, and another one is tried.
+            while process.try_wait().unwrap().is_none() {
+                if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                    return Self { endpoint: format!("http://127.0.0.1:{port}"), _process: process };
+                }
+                assert!(Instant::now() < deadline, "moto does not answer within a minute");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
-        moto
+        panic!("moto does not start: is moto[server] installed?");
     }
 }

@@ -110,20 +110,14 @@ impl Secured {
                 chown(&place, Some(owner.uid()), Some(owner.gid())).unwrap();
             }
         }
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let server = run(&cluster, port);
-        let secured = Self { port, folder, server };
-        secured.ready().await;
-        secured
-    }
-
-    async fn ready(&self) {
-        let start = Instant::now();
-        let url = format!("postgres://by_trust@localhost:{}/postgres?sslmode=require", self.port);
-        while PgConnection::connect(&url).await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(60), "the server with TLS does not answer");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+        for _ in 0..5 {
+            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let mut server = run(&cluster, port);
+            if answers(&mut server, port).await {
+                return Self { port, folder, server };
+            }
         }
+        panic!("the server with TLS does not start");
     }
 
     /// A file beside the cluster: `root.pem`, `stranger.pem`, `client.pem`, `client.key`.
@@ -135,6 +129,20 @@ impl Secured {
     pub(crate) fn socket(&self) -> String {
         cluster(self.folder.path()).display().to_string()
     }
+}
+
+/// Waits until it answers; false where it has ended, since somebody else has taken its port.
+async fn answers(server: &mut Child, port: u16) -> bool {
+    let start = Instant::now();
+    let url = format!("postgres://by_trust@localhost:{port}/postgres?sslmode=require");
+    while server.try_wait().unwrap().is_none() {
+        if PgConnection::connect(&url).await.is_ok() {
+            return true;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "the server with TLS does not answer");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
 }
 
 fn cluster(folder: &Path) -> PathBuf {
