@@ -183,7 +183,9 @@ mod tests {
             }
             std::future::pending::<()>().await;
         };
+        // Where both are late, because this machine was, whoever moves comes first.
         tokio::select! {
+            biased;
             () = moving => {}
             _ = no_progress(&progress, limit, first) => {}
         }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,7 @@ pub(crate) const DAY: (i64, i64) = (1_772_409_600, 1_772_496_000);
 /// The tables that every request asks for.
 pub(crate) const TABLES: [&str; 3] = ["reading_a", "reading_b", "reading_c"];
 /// How long anything may take before the harness itself gives up.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 const DATABASE: &str = "chaos";
 
 pub(crate) struct Stage {
@@ -92,15 +92,10 @@ impl Stage {
             ("AWS_SECRET_ACCESS_KEY", s3::SECRET_KEY.to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
         ]);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
-        let mut command = platform::bare_program(&["serve"]);
-        command.envs(&settings).env("EXPORTER_ROLES", "api").env("EXPORTER_BIND", &address);
-        let log = std::fs::File::create(folder.path().join("api.log")).unwrap();
-        let api = (command.stdout(Stdio::null()).stderr(log).spawn().unwrap(), address);
+        let api = service(&settings, &folder.path().join("api.log")).await;
         let workers = Vec::new();
         let postgres = Some(postgres);
-        let stage = Self {
+        Self {
             store,
             metadata,
             warehouse,
@@ -112,13 +107,7 @@ impl Stage {
             api,
             started: 0,
             folder,
-        };
-        let ready = format!("http://{}/readyz", stage.api.1);
-        until("the service is ready", || async {
-            matches!(reqwest::get(&ready).await, Ok(answer) if answer.status() == 200)
-        })
-        .await;
-        stage
+        }
     }
 
     /// An empty database beside the queue's, and its address.
@@ -326,6 +315,29 @@ async fn ask(address: &str, query: &str) -> Option<Value> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(30)).build().unwrap();
     let asked = client.post(format!("http://{address}/graphql")).json(&json!({ "query": query })).send().await;
     asked.ok()?.json().await.ok()
+}
+
+/// Starts a process that answers, and waits until it is ready: it and its address.
+async fn service(settings: &BTreeMap<&'static str, String>, log: &Path) -> (Child, String) {
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let address = format!("127.0.0.1:{port}");
+        let mut command = platform::bare_program(&["serve"]);
+        command.envs(settings).env("EXPORTER_ROLES", "api").env("EXPORTER_BIND", &address);
+        let written = std::fs::File::create(log).unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(written).spawn().unwrap();
+        let (ready, deadline) = (format!("http://{address}/readyz"), Instant::now() + PATIENCE);
+        while child.try_wait().unwrap().is_none() {
+            if matches!(reqwest::get(&ready).await, Ok(answer) if answer.status() == 200) {
+                return (child, address);
+            }
+            assert!(Instant::now() < deadline, "never: the service is ready");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        // Somebody else may have taken the port: another one is tried.
+        let said = std::fs::read_to_string(log).unwrap();
+        assert!(said.contains("cannot listen on"), "{said}");
+    }
 }
 
 /// Waits for a condition.

@@ -161,6 +161,8 @@ async fn a_link_of_our_own_is_checked_written_down_and_ends_in_time() {
     let links_now = links(&api, id).await;
     let link = links_now.urls[0].as_str();
     assert!(link.starts_with(&api.url("/v1/files/")) && !link.contains("way"), "{link}");
+    // Asked for again at once: the same links, and no more rows, as is seen below.
+    assert_eq!(links(&api, id).await.urls, links_now.urls);
 
     // It leads to the file, by a short link that nobody stores or passes on.
     let got = curl(&["-H", "x-request-id: mine-1", "-H", "x-forwarded-for: 192.0.2.7", link]);
@@ -198,8 +200,6 @@ async fn a_link_of_our_own_is_checked_written_down_and_ends_in_time() {
         assert_eq!(answer.json::<Value>().await.unwrap()["code"], "NOT_FOUND");
     }
 
-    // Asked for again at once: the same links, and no more rows.
-    assert_eq!(links(&api, id).await.urls, links_now.urls);
     let rows = audit(&platform, id).await;
     let seen: Vec<&str> = rows.iter().map(|row| row.0.as_str()).collect();
     assert_eq!(seen, ["handed_out", "handed_out", "redirected", "redirected"]);
@@ -349,6 +349,8 @@ async fn a_presigned_link_works_until_its_end_and_for_nothing_else() {
     let now = links(&api, id).await;
     let link = now.urls[0].as_str();
     assert!(link.starts_with(&format!("{public}/{}/{KEY}?", s3::BUCKET)), "{link}");
+    // Asked for again at once.
+    links(&api, id).await;
     let got = curl(&[link]);
     assert_eq!((got.status, &got.body[..]), (200, BYTES));
     for (part, changed) in tampered(link) {
@@ -357,7 +359,6 @@ async fn a_presigned_link_works_until_its_end_and_for_nothing_else() {
         assert!(matches!(got.status, 400..=403 | 501), "{part}: {}", got.status);
         assert!(!got.body.windows(4).any(|bytes| bytes == b"PAR1"), "{part}");
     }
-    links(&api, id).await;
     assert_eq!(actions(&platform, id).await, ["handed_out", "handed_out"], "polling writes no more rows");
 
     let revoked = revoke(&api, &id.to_string()).await["data"]["revokeLinks"].take();

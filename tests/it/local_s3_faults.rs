@@ -180,10 +180,9 @@ async fn a_refusal_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_store_that_is_away_is_told_by_the_kind_of_fault() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let (_dir, plain, _) = started().await;
     let cases = [
-        (format!("http://127.0.0.1:{port}"), "connection refused"),
+        ("http://127.0.0.1:1".to_owned(), "connection refused"),
         (plain.endpoint().replace("http://", "https://"), "TLS failure"),
         ("http://there-is-no-such-host.invalid".to_owned(), "the host's name cannot be resolved"),
     ];

@@ -190,6 +190,12 @@ impl Night {
     }
 }
 
+/// Sends a signal by its name.
+fn signal(service: &Service, name: &str) {
+    let process = service.child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args([&format!("-{name}"), &process]).status().unwrap().success());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_night_with_a_killed_worker_and_without_sns_ends_right_and_told() {
     let night = Night::new().await;
@@ -203,9 +209,18 @@ async fn a_night_with_a_killed_worker_and_without_sns_ends_right_and_told() {
     let held = "FROM export_job_partitions AS p JOIN export_staged_objects AS s
                   ON s.partition_id = p.id AND s.lease_epoch = p.lease_epoch
                 WHERE p.state = 'RUNNING' AND p.rows_seen > 0 AND s.upload_id IS NOT NULL";
-    night.until(&format!("EXISTS (SELECT 1 {held})")).await;
-    let holder: Uuid = night.one(&format!("SELECT p.worker {held} LIMIT 1")).await;
-    let (_, mut victim) = crew.swap_remove(crew.iter().position(|(id, _)| *id == holder).unwrap());
+    // What it held when we looked, it may have handed in since: it is stopped first, and looked at again.
+    let (holder, mut victim) = loop {
+        night.until(&format!("EXISTS (SELECT 1 {held})")).await;
+        let found: Option<Uuid> = night.one(&format!("SELECT (SELECT p.worker {held} LIMIT 1)")).await;
+        let Some(holder) = found else { continue };
+        let place = crew.iter().position(|(id, _)| *id == holder).unwrap();
+        signal(&crew[place].1, "STOP");
+        if night.one(&format!("SELECT EXISTS (SELECT 1 {held} AND p.worker = '{holder}')")).await {
+            break (holder, crew.swap_remove(place).1);
+        }
+        signal(&crew[place].1, "CONT");
+    };
     victim.child.kill().await.unwrap();
     let open: i64 = night.one(&format!("SELECT count(*) {held} AND p.worker = '{holder}'")).await;
     assert!(open > 0, "it was killed with a lease in its hands");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use data_exporter::jobs::{JobState, Queue};
+use data_exporter::jobs::{JobState, Queue, QueueSettings};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::startup;
 use data_exporter::warehouse::postgres::PostgresOptions;
@@ -97,35 +97,37 @@ async fn an_attempt_that_could_not_be_recorded_does_not_count() {
 /// A claim whose answer was lost on its way: the worker lives and knows nothing of it.
 #[tokio::test]
 async fn a_lease_that_a_living_worker_never_heard_of_is_no_crash() {
-    let (pool, queue) = ready("outage_claim").await;
+    let (pool, _) = ready("outage_claim").await;
+    let long = QueueSettings { lease: Duration::from_secs(60), ..settings() };
+    let queue = Queue::new(pool.clone(), long);
     submit(&pool, "default").await;
     plan(&queue, &[("cctv", 1), ("way", 3)]).await;
     let mut held = Vec::new();
     for _ in 0..4 {
         held.push(queue.claim_partition().await.unwrap().unwrap());
     }
-    let reaper = Queue::new(pool.clone(), settings());
-    // Renewed so long ago, each for six seconds.
+    let reaper = Queue::new(pool.clone(), long);
+    // Renewed so long ago, each for a minute.
     let renewed = async |id: i64, ago: f64| {
         let sql = "UPDATE export_job_partitions SET heartbeat_at = clock_timestamp() - make_interval(secs => $2),
-                   lease_until = clock_timestamp() - make_interval(secs => $2 - 6.0) WHERE id = $1";
+                   lease_until = clock_timestamp() - make_interval(secs => $2 - 60.0) WHERE id = $1";
         sqlx::query(sql).bind(id).bind(ago).execute(&pool).await.unwrap();
     };
     let crashes = async |id: i64| -> i32 {
         let sql = "SELECT crashes FROM export_job_partitions WHERE id = $1 AND state = 'PENDING'";
         sqlx::query_scalar(sql).bind(id).fetch_one(&pool).await.unwrap()
     };
-    renewed(held[0].id, 6.5).await;
-    renewed(held[1].id, 2.0).await;
+    renewed(held[0].id, 65.0).await;
+    renewed(held[1].id, 20.0).await;
     // What it has done since tells as much as what it still does.
     queue.complete_partition(&held[1], staged("s")).await.unwrap();
     assert_eq!(reaper.reap().await.unwrap(), 1);
     assert_eq!(crashes(held[0].id).await, 0, "its worker has renewed what it knows of since");
     // A worker that died had not renewed everything in one moment either: some of it was claimed later.
-    let aged = "UPDATE export_job_partitions SET heartbeat_at = clock_timestamp() - interval '7 s' WHERE id = $1";
+    let aged = "UPDATE export_job_partitions SET heartbeat_at = clock_timestamp() - interval '70 s' WHERE id = $1";
     sqlx::query(aged).bind(held[1].id).execute(&pool).await.unwrap();
-    renewed(held[2].id, 6.5).await;
-    renewed(held[3].id, 4.6).await;
+    renewed(held[2].id, 65.0).await;
+    renewed(held[3].id, 46.0).await;
     assert_eq!(reaper.reap().await.unwrap(), 1);
     assert_eq!(crashes(held[2].id).await, 1);
 }

@@ -242,13 +242,13 @@ async fn a_heartbeat_keeps_a_lease_and_tells_when_it_is_lost() {
     submit(&pool, "default").await;
     plan(&queue, &[("way", 2)]).await;
     let url = cluster::url("queue_heartbeat");
-    let short = QueueSettings { lease: Duration::from_secs(3), heartbeat: Duration::from_millis(300), ..settings() };
+    let short = QueueSettings { lease: Duration::from_secs(9), heartbeat: Duration::from_millis(300), ..settings() };
     let heartbeat = Heartbeat::start(url.parse().unwrap(), short).unwrap();
     let asked = Instant::now();
     let task = queue.claim_partition().await.unwrap().unwrap();
     let lease = heartbeat.hold(Claim::Partition(task.id, task.epoch), asked);
     lease.progress().row_counter().store(7, std::sync::atomic::Ordering::Relaxed);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(!lease.lost().is_cancelled(), "renewed beyond its first end");
     let (seen, late): (i64, bool) =
         sqlx::query_as("SELECT rows_seen, lease_until < clock_timestamp() FROM export_job_partitions WHERE id = $1")

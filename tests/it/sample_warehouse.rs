@@ -438,6 +438,7 @@ async fn a_table_of_somebody_else_is_not_touched() {
     let tables = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace";
     assert_eq!(number(&mut connect(&url).await, tables).await, 1);
 
+    crate::support::calendar::away_from_midnight().await;
     let yesterday = sample::yesterday(&url).await.unwrap();
     let rows = format!("SELECT ((clock_timestamp() AT TIME ZONE 'UTC')::date - '{yesterday}'::date)::bigint");
     assert_eq!(number(&mut connect(&url).await, &rows).await, 1);

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 
-use crate::support::{metadata, python};
+use crate::support::{calendar, metadata, python};
 
 type Fires = Vec<(DateTime<Utc>, NaiveDate, DateTime<Utc>, DateTime<Utc>)>;
 
@@ -139,6 +139,7 @@ async fn a_day_is_run_again_when_it_has_ended() {
         lag: Duration::from_secs(3_600),
     };
     // A day that has just ended waits for its late rows.
+    calendar::away_from_midnight().await;
     let yesterday: NaiveDate =
         sqlx::query_scalar("SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date - 1").fetch_one(&pool).await.unwrap();
     let fresh = scheduler(&pool, "0 0 2 * * *", "UTC", CatchUp::All).day(yesterday).unwrap();

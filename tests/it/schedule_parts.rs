@@ -118,7 +118,7 @@ async fn a_day_whose_end_is_not_written_is_joined() {
     let platform = days::platform_of("schedule_parts_end", &["a"]).await;
     let (day, worker) = (day("UTC", DATE), days::worker(&platform).await);
     assert!(days::told(&platform, &day, None).await.1);
-    drop(worker);
+    worker.stop().await;
     // As a process leaves it that died between the last table and the summary.
     run(&platform.metadata, "UPDATE export_days SET closed_at = NULL, succeeded = NULL").await;
     let calendar = data_exporter::schedule::Calendar::new("0 0 2 * * *", "UTC").unwrap();

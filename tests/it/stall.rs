@@ -29,7 +29,7 @@ async fn a_scan_that_falls_silent_is_ended_and_tried_again() {
         let mut warehouse = Troubled::new(&platform, PostgresOptions::default());
         warehouse.silent = Some(Silence { table: "way".parse().unwrap(), scans: times, batches: 1 });
         let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
-        let worker = Running::with_settings(&platform, Arc::new(warehouse), store, impatient(2));
+        let worker = Running::with_settings(&platform, Arc::new(warehouse), store, impatient(PATIENCE));
         let view = worker.finished(worker.request(&["vms", "way"]).await).await;
         assert_eq!(view.state, state, "{:?}", view.error);
         let way = &view.tables[1];

@@ -143,7 +143,8 @@ async fn a_dropped_scan_is_ended_over_tls_and_over_a_socket() {
         let mut stream = warehouse.scan(&scan("public.first_then_silent"), &context("login drop")).await.unwrap();
         // Until the server has nothing left to write: with rows on their way it would notice a closed socket itself.
         let mut batches = 0;
-        while let Ok(batch) = tokio::time::timeout(Duration::from_secs(1), stream.next()).await {
+        let patience = |batches| Duration::from_secs(if batches == 0 { 20 } else { 1 });
+        while let Ok(batch) = tokio::time::timeout(patience(batches), stream.next()).await {
             assert!(batch.unwrap().is_some());
             batches += 1;
         }

@@ -86,6 +86,7 @@ impl Moto {
         let python = std::env::var("EXPORTER_TEST_PYTHON").expect(
             "EXPORTER_TEST_PYTHON does not name a Python with moto[server]: run the tests by 'make test', which sets it up",
         );
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
         for _ in 0..5 {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let mut process = tokio::process::Command::new(&python)
@@ -96,9 +97,11 @@ impl Moto {
                 .spawn()
                 .unwrap_or_else(|e| panic!("cannot start {python} (EXPORTER_TEST_PYTHON): {e}; run 'make test'"));
             let deadline = Instant::now() + Duration::from_secs(60);
-            // Somebody else may have taken the port: then it ends, and another one is tried.
+            // Somebody else may have taken the port, and answers, but nobody else has this address: then it ends, and
+            // another one is tried.
+            let own = format!("http://127.0.0.1:{port}/moto-api/data.json");
             while process.try_wait().unwrap().is_none() {
-                if tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+                if matches!(client.get(&own).send().await, Ok(answer) if answer.status() == 200) {
                     return Self { endpoint: format!("http://127.0.0.1:{port}"), _process: process };
                 }
                 assert!(Instant::now() < deadline, "moto does not answer within a minute");

@@ -14,8 +14,8 @@ use rcgen::{
 use sqlx::{Connection, PgConnection};
 use tempfile::TempDir;
 
-/// Keeps the server alive for as long as its standard input is open, which ends with this process.
-const UNTIL_CLOSED: &str = r#""$@" & pid=$!; cat >/dev/null; kill -INT $pid; wait $pid"#;
+/// Ends the server when its standard input ends, which it does with this process; and ends with it.
+const SUPERVISOR: &str = include_str!("../../../src/local/postgres/supervisor.sh");
 
 /// Who may log in how; the names say it.
 const HBA: &str = "
@@ -156,7 +156,7 @@ fn run(cluster: &Path, port: u16) -> Child {
     let program = before.split(' ').next().unwrap();
     let owner = fs::metadata(cluster).unwrap();
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", UNTIL_CLOSED, "postgres-for-tests", program, "-D"]).arg(cluster);
+    command.args(["-c", SUPERVISOR, "postgres-for-tests", program, "-D"]).arg(cluster);
     let socket = format!("unix_socket_directories={}", cluster.display());
     for setting in [
         format!("port={port}").as_str(),

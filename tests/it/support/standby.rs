@@ -88,17 +88,21 @@ impl Pair {
     pub(crate) async fn until(&self, condition: &str) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let holds: bool = sqlx::query_scalar(AssertSqlSafe(format!("SELECT {condition}")))
-                .persistent(false)
-                .fetch_one(&self.standby)
-                .await
-                .unwrap();
-            if holds {
+            if self.holds(condition).await {
                 return;
             }
             assert!(Instant::now() < deadline, "never on the standby: {condition}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// What the standby says of a condition.
+    pub(crate) async fn holds(&self, condition: &str) -> bool {
+        sqlx::query_scalar(AssertSqlSafe(format!("SELECT {condition}")))
+            .persistent(false)
+            .fetch_one(&self.standby)
+            .await
+            .unwrap()
     }
 
     /// How much the primary has written.
