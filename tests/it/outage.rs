@@ -12,6 +12,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::postgres::PgPool;
 
 use crate::support::cluster;
+use crate::support::days;
 use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::Platform;
 use crate::support::queue::{plan, ready, settings, staged, submit};
@@ -78,6 +79,38 @@ async fn a_publication_goes_on_when_the_database_is_back() {
     let view = worker.finished(worker.request(&["vms"]).await).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
     assert_eq!(counted(&platform.metadata).await, (1, 0, 1), "nothing was done twice");
+    worker.stop().await;
+}
+
+/// The one question of a publication that only reads: a trigger cannot refuse it, a view can.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restated_table_supersedes_is_asked_for_until_the_database_is_back() {
+    let platform = days::platform_of("outage_superseded", &["a"]).await;
+    let (day, worker) = (days::day("UTC", "2026-03-02"), days::worker(&platform).await);
+    let (first, _) = days::told(&platform, &day, None).await;
+    let question = include_str!("../../src/jobs/sql/days/superseded.sql").lines().next().unwrap().replace('\'', "''");
+    let away = format!(
+        "CREATE SEQUENCE asked;
+         CREATE FUNCTION answers() RETURNS boolean LANGUAGE plpgsql AS $$
+         BEGIN
+             IF starts_with(current_query(), '{question}') AND nextval('asked') <= 3 THEN
+                 RAISE EXCEPTION 'terminating connection' USING ERRCODE = '57P01';
+             END IF;
+             RETURN true;
+         END $$;
+         ALTER TABLE table_export_job_statuses RENAME TO statuses;
+         CREATE VIEW table_export_job_statuses AS SELECT * FROM statuses WHERE answers()"
+    );
+    sqlx::raw_sql(AssertSqlSafe(away)).execute(&platform.metadata).await.unwrap();
+    let (second, succeeded) = days::told(&platform, &day, None).await;
+    assert!(succeeded, "{second}");
+    let asked: i64 = sqlx::query_scalar("SELECT last_value FROM asked").fetch_one(&platform.metadata).await.unwrap();
+    assert_eq!(asked, 4, "asked in vain three times");
+    let rows = |summary: &serde_json::Value| summary["tables"][0]["rows"].as_i64();
+    assert!(rows(&first).is_some(), "{first}");
+    assert_eq!(second["tables"][0]["supersedes"]["rows"].as_i64(), rows(&first), "{second}");
+    let (attempts, crashes, _) = counted(&platform.metadata).await;
+    assert_eq!((attempts, crashes), (1, 0), "nothing was done twice");
     worker.stop().await;
 }
 
