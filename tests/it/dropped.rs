@@ -36,20 +36,28 @@ async fn dropped_after<T>(times: usize, future: impl Future<Output = T>) -> bool
 async fn leaves_nothing_open<'a>(one: &'a PgPool, others: &PgPool, work: impl Fn() -> BoxFuture<'a, ()>) {
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS written (at INT NOT NULL)").execute(others).await.unwrap();
     sqlx::raw_sql("TRUNCATE written").execute(others).await.unwrap();
-    let mut dropped = 0;
-    for times in 1..=MOST {
+    let (mut dropped, mut times, mut ended) = (0, 1, 0);
+    // A single answer may come while the future goes on: then it has no middle, and is tried again.
+    while times <= MOST && (dropped == 0 || ended == 0) && ended < 100 {
         if dropped_after(times, work()).await {
-            break;
+            (times, ended) = (1, ended + 1);
+            continue;
         }
+        times += 1;
         dropped += 1;
         sqlx::query("INSERT INTO written VALUES ($1)").bind(dropped).execute(one).await.unwrap();
         let seen: i64 = sqlx::query_scalar("SELECT count(*) FROM written").fetch_one(others).await.unwrap();
-        assert_eq!(seen, i64::from(dropped), "dropped after {times} steps, and what came next is in its transaction");
+        assert_eq!(
+            seen,
+            i64::from(dropped),
+            "dropped after {} steps, and what came next is in its transaction",
+            times - 1
+        );
     }
     assert!((1..MOST).contains(&(dropped as usize)), "dropped {dropped} times in the middle");
 }
 
-// On one thread: no answer comes while a future goes on, so that each step really is one.
+// On one thread: what others do for a future is not done while it goes on, so that each step really is one.
 #[tokio::test]
 async fn whoever_is_dropped_leaves_no_transaction_open() {
     let (others, queue) = ready("dropped").await;
