@@ -30,7 +30,7 @@ pub(crate) const DAY: (i64, i64) = (1_772_409_600, 1_772_496_000);
 /// The tables that every request asks for.
 pub(crate) const TABLES: [&str; 3] = ["reading_a", "reading_b", "reading_c"];
 /// How long anything may take before the harness itself gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(300);
 const DATABASE: &str = "chaos";
 
 pub(crate) struct Stage {

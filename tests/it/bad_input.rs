@@ -110,12 +110,8 @@ async fn a_job_goes_on_when_its_key_is_revoked_and_others_of_the_tenant_see_it()
         .unwrap();
     let ask = format!("{{ request(requestId: \"{id}\") {{ status tables {{ rows }} }} }}");
     let since = Instant::now();
-    loop {
-        let asked = since.elapsed();
-        if api.ask_as(&mine, &ask).await.0 == 401 {
-            break;
-        }
-        assert!(asked < Duration::from_secs(5), "it still works");
+    while api.ask_as(&mine, &ask).await.0 != 401 {
+        assert!(since.elapsed() < Duration::from_secs(5), "it still works");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     // Nobody has worked on it so far.
@@ -169,17 +165,11 @@ async fn a_flood_of_silent_connections_gives_way_and_requests_that_have_begun_do
     }
 
     let (over, opened) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    // So many may come for each that is served: whoever is served must not depend on how fast this machine is.
-    let allowed = Arc::new(AtomicUsize::new(2 * PLACES + 20));
     let flood = {
-        let (over, opened, allowed) = (Arc::clone(&over), Arc::clone(&opened), Arc::clone(&allowed));
+        let (over, opened) = (Arc::clone(&over), Arc::clone(&opened));
         tokio::spawn(async move {
             let mut held = std::collections::VecDeque::new();
             while !over.load(Ordering::SeqCst) {
-                if opened.load(Ordering::SeqCst) >= allowed.load(Ordering::SeqCst) {
-                    tokio::time::sleep(Duration::from_millis(2)).await;
-                    continue;
-                }
                 let mut peer = TcpStream::connect(address).await.unwrap();
                 // Some say nothing, some the beginning of a header, some ask once and then the beginning of another.
                 let sent: [&[u8]; 3] =
@@ -200,7 +190,6 @@ async fn a_flood_of_silent_connections_gives_way_and_requests_that_have_begun_do
     for _ in 0..30 {
         let answer = tokio::time::timeout(Duration::from_secs(10), reqwest::get(format!("http://{address}/"))).await;
         assert_eq!(answer.expect("others are served").unwrap().text().await.unwrap(), "here");
-        allowed.fetch_add(20, Ordering::SeqCst);
     }
     assert_eq!(slow.await.unwrap().unwrap(), "finished");
     over.store(true, Ordering::SeqCst);

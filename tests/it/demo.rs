@@ -27,7 +27,7 @@ fn demo(folder: &Path, more: &[&str]) -> tokio::process::Command {
 /// The process that PostgreSQL's own file names still runs.
 fn postgres_runs(folder: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(folder.join("postgres/cluster/postmaster.pid")) else { return false };
-    // It removes the file when it ends, and may be about to.
+    // Just made, and not written yet.
     let Some(process) = text.lines().next() else { return false };
     Path::new("/proc").join(process.trim()).join("cmdline").exists()
 }

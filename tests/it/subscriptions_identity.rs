@@ -62,20 +62,17 @@ async fn subscribing_takes_from_the_same_bucket_as_asking() {
     let mut socket = connect(&service, &[PROTOCOL, ("authorization", &bearer)]).await.unwrap();
     socket.say(json!({"type": "connection_init"})).await;
     assert_eq!(socket.hear().await.unwrap()["type"], "connection_ack");
-    let begun = Instant::now();
     for n in 0..8 {
         socket.subscribe(&n.to_string(), &watch(&job)).await;
     }
-    let mut limited = 0_u64;
+    let mut limited = 0;
     for _ in 0..8 {
         let told = socket.hear().await.unwrap();
         if told["payload"][0]["extensions"]["code"] == "RATE_LIMITED" {
             limited += 1;
         }
     }
-    // The burst, and what came meanwhile.
-    let given = 2 + begun.elapsed().as_secs() + 1;
-    assert!(limited <= 6 && limited + given >= 8, "{limited} of 8 were over the burst of 2");
+    assert!((4..=6).contains(&limited), "{limited} of 8 were over the burst of 2");
 }
 
 /// Connects with this key and introduces itself; what is said to that.
@@ -116,8 +113,7 @@ async fn one_identity_has_a_share_of_the_connections_and_others_have_theirs() {
     held.pop();
     let since = Instant::now();
     while introduced(&service, &greedy).await.1.is_err() {
-        // Before a ping could have found that it is gone.
-        assert!(since.elapsed() < Duration::from_secs(12), "its place was not given back");
+        assert!(since.elapsed() < Duration::from_secs(5), "its place was not given back");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }

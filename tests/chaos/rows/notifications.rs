@@ -14,7 +14,7 @@ use sqlx::postgres::PgPool;
 use tokio::process::Child;
 
 use crate::clock::Clocked;
-use crate::stage::{PATIENCE, Stage, until};
+use crate::stage::{Stage, until};
 use crate::support::sns::{Delivered, Gate, Topic};
 use crate::table::Row;
 
@@ -69,7 +69,9 @@ pub(crate) async fn run(stage: &mut Stage, random: &mut StdRng, minutes: i64, me
     let unheard = delivered.len();
     topic.set(Gate::Open);
     let (back, from) = (Instant::now(), clock.now().await);
-    while count(&clock.pool, "sent_at IS NULL AND dead_at IS NULL").await > 0 && back.elapsed() < PATIENCE {
+    while count(&clock.pool, "sent_at IS NULL AND dead_at IS NULL").await > 0
+        && back.elapsed() < Duration::from_secs(180)
+    {
         night.kills(random).await;
         tokio::time::sleep(Duration::from_millis(250)).await;
         clock.advance(STEP / 10).await;

@@ -225,7 +225,7 @@ mod tests {
         stream.write_all(b"x").await.unwrap();
         assert_eq!(calm.read_u8().await.unwrap(), b'x');
         assert!(matches!(calm.state, State::Still(_)));
-        let silence = tokio::time::timeout(Duration::from_secs(3), calm.read_u8()).await;
+        let silence = tokio::time::timeout(Duration::from_millis(500), calm.read_u8()).await;
         assert!(silence.is_err() && matches!(calm.state, State::Watched(_)));
         drop(stream);
         assert_eq!(calm.read(&mut [0; 1]).await.unwrap(), 0);
