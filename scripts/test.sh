@@ -15,7 +15,7 @@ if [ "$#" = 0 ] && cargo clippy --version >/dev/null 2>&1; then
 fi
 # What failed, once more, where whoever looks at the end finds it.
 awk '/^---- .* stdout ----$/ { shown = 1 } /^stack backtrace:|^failures:$|^test result:/ { shown = 0 }
-     shown { print substr($0, 1, 2000) }' "$log" >&2
+     shown || /^bar missed / { print substr($0, 1, 2000) }' "$log" >&2
 awk '/^test result:/ { for (i = 1; i <= NF; i++) { if ($i == "passed;") p += $(i-1); if ($i == "failed;") f += $(i-1); if ($i == "ignored;") s += $(i-1) } }
      END { printf "\n%d passed, %d failed, %d skipped\n", p, f, s; exit p == 0 }' "$log" || failed=1
 exit "$failed"

@@ -73,7 +73,7 @@ async fn main() -> ExitCode {
     }
     println!("\n{rows} experiments in {:.0} s", begun.elapsed().as_secs_f64());
     for problem in &missed {
-        println!("bar missed: {problem}");
+        println!("bar missed (seed {}): {problem}", options.seed);
     }
     // As test programs close, for whoever adds them up.
     let (verdict, failed) = if missed.is_empty() { ("ok", 0) } else { ("FAILED", 1) };

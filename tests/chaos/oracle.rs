@@ -96,7 +96,23 @@ impl Oracle {
             ("jobs stuck", stuck),
             ("slots not freed", usize::try_from(slots).unwrap()),
         ]);
+        self.ended_otherwise(stage, mark, row).await;
         jobs.into_iter().filter(|(_, state)| state != "COMPLETED").collect()
+    }
+
+    /// What failed or did not end, and what is said of it, for whoever looks after a missed bar.
+    async fn ended_otherwise(&self, stage: &Stage, mark: Mark, row: &mut Row) {
+        let found: Vec<(String,)> = stage
+            .all(&format!(
+                "SELECT concat_ws(' ', job.id, job.state, job.error_code, job.error_message, part.table_name, part.state,
+                                  part.error_code, part.error_message)
+                 FROM export_jobs AS job
+                 LEFT JOIN export_job_tables AS part ON part.job_id = job.id AND part.state <> 'COMPLETED'
+                 WHERE job.queued_at >= '{}' AND job.state NOT IN ('COMPLETED', 'CANCELLED') ORDER BY job.id",
+                mark.at.to_rfc3339()
+            ))
+            .await;
+        found.into_iter().for_each(|(what,)| row.saw(what));
     }
 
     async fn look_at(&self, stage: &Stage, job: Uuid, tally: &mut Tally) {

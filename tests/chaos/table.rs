@@ -8,6 +8,7 @@ use std::time::Duration;
 pub(crate) struct Row {
     name: String,
     figures: Vec<Figure>,
+    evidence: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -27,12 +28,17 @@ struct Bar {
 
 impl Row {
     pub(crate) fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), figures: Vec::new() }
+        Self { name: name.into(), figures: Vec::new(), evidence: Vec::new() }
     }
 
     /// A figure without a bar.
     pub(crate) fn note(&mut self, name: &str, value: impl Display) {
         self.figures.push(Figure { name: name.to_owned(), value: value.to_string(), bar: None });
+    }
+
+    /// What was seen of something that must not be, for whoever looks after a missed bar.
+    pub(crate) fn saw(&mut self, what: impl Into<String>) {
+        self.evidence.push(what.into());
     }
 
     /// A count that must be exactly this, on any machine.
@@ -77,11 +83,15 @@ impl Row {
         self.figures.push(Figure { name: name.to_owned(), value, bar: Some(Bar { text, kept, always }) });
     }
 
-    /// The figures whose bar is missed.
+    /// The figures whose bar is missed, and what was seen of it.
     pub(crate) fn missed(&self, long: bool) -> Vec<String> {
         let missed = |figure: &&Figure| figure.bar.as_ref().is_some_and(|bar| !bar.kept && (long || bar.always));
-        let told = self.figures.iter().filter(missed);
-        told.map(|figure| format!("{}: {} is {}", self.name, figure.name, figure.value)).collect()
+        let told = self.figures.iter().filter(missed).map(|figure| format!("{} is {}", figure.name, figure.value));
+        let mut told: Vec<String> = told.collect();
+        if !told.is_empty() {
+            told.extend(self.evidence.iter().map(|seen| format!("seen: {seen}")));
+        }
+        told.into_iter().map(|what| format!("{}: {what}", self.name)).collect()
     }
 
     /// As lines of a Markdown table.

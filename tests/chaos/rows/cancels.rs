@@ -50,9 +50,12 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
     // What was still being written when it was told has been aborted or deleted by now, or is recorded to be.
     let deadline = Instant::now() + Duration::from_secs(30);
     let left = loop {
-        let recorded: i64 = stage.one("SELECT count(*) FROM export_staged_objects WHERE removed_at IS NULL").await;
-        let left = usize::try_from(recorded).unwrap().max(staged(stage).await);
+        let recorded: Vec<(String,)> =
+            stage.all("SELECT staging_key FROM export_staged_objects WHERE removed_at IS NULL").await;
+        let stored = staged(stage).await;
+        let left = recorded.len().max(stored.len());
         if left == 0 || Instant::now() > deadline {
+            row.saw(format!("recorded: {recorded:?}; in the bucket: {stored:?}"));
             break left;
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -75,9 +78,10 @@ async fn uploads(stage: &Stage, job: Uuid) -> usize {
 }
 
 /// Objects and open uploads under staging names.
-async fn staged(stage: &Stage) -> usize {
+async fn staged(stage: &Stage) -> Vec<String> {
     let client = s3::bare_client(&stage.store.endpoint);
     let objects = client.list_objects_v2().bucket(s3::BUCKET).prefix("dev/_staging/").send().await.unwrap();
     let open = client.list_multipart_uploads().bucket(s3::BUCKET).send().await.unwrap();
-    objects.contents().len() + open.uploads().len()
+    let objects = objects.contents().iter().filter_map(|object| object.key());
+    objects.chain(open.uploads().iter().filter_map(|upload| upload.key())).map(str::to_owned).collect()
 }

@@ -44,9 +44,13 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
             if kind != "partitions" {
                 continue;
             }
-            match given_up.get(&(item, epoch)) {
+            let stopped = given_up.get(&(item.clone(), epoch));
+            match stopped {
                 Some(stopped) if *stopped <= at => margins.push(between(*stopped, at)),
-                Some(_) => late += 1,
+                Some(stopped) => {
+                    late += 1;
+                    row.saw(format!("partition {item} (epoch {epoch}) was taken at {at} and given up at {stopped}"));
+                }
                 // It had let go by itself before that.
                 None => {}
             }

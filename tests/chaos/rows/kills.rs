@@ -35,6 +35,9 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
     for (worker, at) in killed {
         let taken = reaped(stage, worker, mark).await;
         let partitions = taken.iter().filter(|(kind, ..)| kind == "partitions").count();
+        if partitions > 1 {
+            row.saw(format!("worker {worker} was killed at {at}, and this was taken from it: {taken:?}"));
+        }
         busy += usize::from(!taken.is_empty());
         redone += partitions;
         most = most.max(partitions);

@@ -43,10 +43,8 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, crashes: usize) -> R
     }
     let unfinished = oracle.account(stage, mark, &mut row).await;
     let code: Option<String> = stage.one(&format!("SELECT error_code FROM export_jobs WHERE id = '{poison}'")).await;
+    row.saw(format!("the poison is {poison}, the request beside it {other}"));
     row.exactly("workers that it took", killed, crashes);
-    if unfinished.iter().any(|(job, _)| *job != poison) {
-        row.note("requests that did not complete", format!("{unfinished:?}"));
-    }
     row.note("how its request ended", code.as_deref().unwrap_or("not at all"));
     let as_said = unfinished.iter().all(|(job, state)| *job == poison && state == "FAILED")
         && unfinished.len() == 1

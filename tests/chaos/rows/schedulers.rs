@@ -55,7 +55,11 @@ pub(crate) async fn run(stage: &mut Stage, random: &mut StdRng, days: i64, secon
     ];
     row.nothing(&counts);
     row.exactly("recorded with a fraction of a second", sum(|year| year.beside), 0);
+    for ((name, ..), year) in ZONES.iter().zip(&years) {
+        row.saw(format!("{name}: {year:?}"));
+    }
     let real = moments(stage, random, seconds).await;
+    row.saw(format!("by the real clock: {real:?}"));
     row.note("real seconds with a fire each, schedulers killed", format!("{}, {}", real.fires, real.killed));
     row.nothing(&[("of those lost", real.lost), ("doubled", real.doubled)]);
     row

@@ -33,7 +33,10 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
         let asked = Instant::now();
         let code = worker.ended(Duration::from_secs(60)).await;
         exits.push(asked.elapsed());
-        unclean += usize::from(code != Some(0));
+        if code != Some(0) {
+            unclean += 1;
+            row.saw(format!("{} ended with {code:?}; see {}", worker.id, worker.log.display()));
+        }
         stopped.push(worker.id);
     }
     feed.stop().await;
@@ -44,7 +47,11 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
     row.times("from SIGTERM to the exit", exits, Some(Duration::from_secs(10)));
     let (mut counted, mut again, mut given_back) = (0, Vec::new(), 0);
     for worker in stopped {
-        counted += reaped(stage, worker, mark).await.len();
+        let crashes = reaped(stage, worker, mark).await;
+        counted += crashes.len();
+        if !crashes.is_empty() {
+            row.saw(format!("taken from {worker} as from one that crashed: {crashes:?}"));
+        }
         let released: Vec<(DateTime<Utc>, Option<DateTime<Utc>>, bool)> = stage
             .all(&format!(
                 "SELECT gone.at, (SELECT min(taken.at) FROM chaos.moves AS taken
@@ -58,7 +65,10 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle, random: &mut StdRng,
             .await;
         for (gone, taken, free) in released {
             given_back += 1;
-            counted += usize::from(!free);
+            if !free {
+                counted += 1;
+                row.saw(format!("an attempt of {worker} was counted at {gone}"));
+            }
             again.extend(taken.map(|taken| between(gone, taken)));
         }
     }

@@ -44,6 +44,10 @@ pub(crate) async fn run(stage: &mut Stage, oracle: &Oracle) -> Row {
     let taken: Vec<String> =
         answers.iter().flatten().filter_map(|a| Some(a["data"]["requestData"].as_str()?.to_owned())).collect();
     let refused = answers.iter().flatten().filter(|a| code(a).as_deref() == Some("TOO_MANY_REQUESTS")).count();
+    let other = |a: &serde_json::Value| !a["errors"].is_null() && code(a).as_deref() != Some("TOO_MANY_REQUESTS");
+    for answer in same.iter().chain(&answers).filter(|answer| answer.as_ref().is_none_or(other)).take(3) {
+        row.saw(format!("an answer to a submission: {answer:?}"));
+    }
     row.note("of 200: taken, refused with TOO_MANY_REQUESTS", format!("{}, {refused}", taken.len()));
     row.exactly("of 200: answered otherwise", 200 - taken.len() - refused, 0);
     let desk: &Stage = stage;
