@@ -28,13 +28,12 @@ fn leftover_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Leftover) -> BoxFut
         let store = Arc::clone(&store);
         Box::pin(async move {
             let Ok(key) = ObjectKey::new(left.staging_key) else { return true };
-            // Without an id the worker may have died before it could record the one that it was given. The key is the
-            // attempt's alone, and recorded before: whatever is open under it is ours.
-            let uploads = match left.upload_id {
-                Some(id) => Ok(vec![UploadId(id)]),
-                None => store.open_uploads(&key).await,
-            };
-            let Ok(uploads) = uploads else { return false };
+            // The worker may have died before it could record the id that it was given, and where an answer was lost and
+            // the upload opened once more, it knows of one of two. The key is the attempt's alone, and recorded before:
+            // whatever is open under it is ours.
+            let Ok(mut uploads) = store.open_uploads(&key).await else { return false };
+            let recorded = left.upload_id.map(UploadId).filter(|id| !uploads.contains(id));
+            uploads.extend(recorded);
             for id in uploads {
                 if store.abort_multipart(&key, &id).await.is_err() {
                     return false;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::day::{check_day, close_day};
 use super::extract::extract;
@@ -35,6 +36,8 @@ const PLANNING: u32 = 4;
 const RETENTION: Duration = Duration::from_secs(60);
 /// How often it is looked for a day that has ended.
 const CLOSING: Duration = Duration::from_secs(1);
+/// How long a worker that stops waits for uploads that are being opened.
+const OPENING: Duration = Duration::from_secs(5);
 /// How long it waits after the database failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,8 @@ pub struct Worker {
     snapshots: Arc<Snapshots>,
     /// Partitions that are extracted at this moment. A publication checks files in the place of those that could be.
     extracting: Arc<AtomicUsize>,
+    /// Uploads that are being opened, also those of attempts that are over.
+    opening: TaskTracker,
     /// What a stage has left for the next one. The queue alone says what there is; this says when to look.
     left: Arc<Left>,
 }
@@ -67,6 +72,7 @@ impl Worker {
             heartbeat: Arc::new(heartbeat),
             snapshots: Arc::new(snapshots),
             extracting: Arc::default(),
+            opening: TaskTracker::new(),
             left: Arc::default(),
         }
     }
@@ -99,6 +105,10 @@ impl Worker {
             }
         }
         self.snapshots.close().await;
+        self.opening.close();
+        if tokio::time::timeout(OPENING, self.opening.wait()).await.is_err() {
+            tracing::warn!("the object store has not said whether an upload was opened; nobody may know of it");
+        }
         tracing::info!("worker stopped");
     }
 
@@ -149,7 +159,7 @@ impl Worker {
         let extracting = async {
             let _counted = Counted::new(&self.extracting);
             let snapshot = self.snapshots.of(&task).await;
-            extract(&watched, &task, snapshot, &progress).await
+            extract(&watched, &task, snapshot, &progress, &self.opening).await
         };
         match under(&lease, stop, patience, extracting).await {
             Ok(staged) => {

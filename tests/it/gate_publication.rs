@@ -354,7 +354,8 @@ async fn a_finalizer_with_other_settings_finds_its_own_bytes() {
     second.stop().await;
 }
 
-/// A worker that died after its upload began and before it could record the upload's id.
+/// A worker that died after its upload began and before it could record the upload's id, and one that recorded the second
+/// of two, because the answer to the first was lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_without_a_recorded_id_is_aborted_and_its_neighbour_is_not() {
     let platform = Platform::sample("orphan_upload", ROWS).await;
@@ -363,13 +364,17 @@ async fn an_upload_without_a_recorded_id_is_aborted_and_its_neighbour_is_not() {
     let worker = Running::with(&platform, warehouse, Arc::new(platform.s3.store(s3::BUCKET).await.unwrap()));
     worker.finished(worker.request(&["vms"]).await).await;
     let (lost, foreign) = (s3::key("dev/_staging/lost"), s3::key("dev/_staging/lost-not"));
-    for key in [&lost, &lost, &foreign] {
-        store.create_multipart(key, "text/plain").await.unwrap();
+    let twice = s3::key("dev/_staging/twice");
+    let mut last = None;
+    for key in [&lost, &lost, &foreign, &twice, &twice] {
+        last = Some(store.create_multipart(key, "text/plain").await.unwrap().0);
     }
     assert_eq!(store.open_uploads(&lost).await.unwrap().len(), 2);
-    let recorded = "INSERT INTO export_staged_objects (staging_key, job_id, partition_id, lease_epoch)
-                    SELECT 'dev/_staging/lost', job_id, id, lease_epoch - 1 FROM export_job_partitions LIMIT 1";
-    sqlx::query(recorded).execute(&platform.metadata).await.unwrap();
+    for (key, id) in [(&lost, None), (&twice, last)] {
+        let recorded = "INSERT INTO export_staged_objects (staging_key, job_id, partition_id, lease_epoch, upload_id)
+                        SELECT $1, job_id, id, lease_epoch - 1, $2 FROM export_job_partitions LIMIT 1";
+        sqlx::query(recorded).bind(key.as_str()).bind(id).execute(&platform.metadata).await.unwrap();
+    }
     let deadline = Instant::now() + Duration::from_secs(60);
     let left = "SELECT count(*) FROM export_staged_objects WHERE removed_at IS NULL";
     while sqlx::query_scalar::<_, i64>(left).fetch_one(&platform.metadata).await.unwrap() > 0 {
@@ -377,6 +382,7 @@ async fn an_upload_without_a_recorded_id_is_aborted_and_its_neighbour_is_not() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(store.open_uploads(&lost).await.unwrap(), []);
+    assert_eq!(store.open_uploads(&twice).await.unwrap(), []);
     assert_eq!(store.open_uploads(&foreign).await.unwrap().len(), 1, "the database does not say that it is ours");
     worker.stop().await;
 }

@@ -60,6 +60,7 @@ mod history;
 mod hostile;
 mod house;
 mod is_exported;
+mod late_uploads;
 mod limits;
 mod links;
 mod listening;

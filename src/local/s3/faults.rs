@@ -8,6 +8,7 @@ use std::time::Duration;
 use hyper::http::request::Parts;
 use hyper::{Method, StatusCode};
 use s3s::{Body, HttpResponse};
+use tokio_util::sync::CancellationToken;
 
 /// The operations that faults are ordered for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +79,8 @@ pub enum Fault {
     DropAnswer,
     /// It is done after this time.
     Delay(Duration),
+    /// It is on its way until [`Faults::let_go`]; then it is done, even if nobody waits for it any more.
+    Held,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +89,7 @@ struct Orders {
     often: BTreeMap<Option<Operation>, (u8, Fault)>,
     lost_buckets: BTreeSet<String>,
     bytes_per_second: Option<u64>,
+    held: CancellationToken,
     seen: BTreeMap<Operation, u64>,
 }
 
@@ -131,11 +135,16 @@ impl Faults {
         self.orders().lost_buckets.remove(bucket);
     }
 
+    /// What is held is done now, and what will be held from now on waits for the next time.
+    pub fn let_go(&self) {
+        std::mem::take(&mut self.orders().held).cancel();
+    }
+
     /// Cancels every order.
     pub fn clear(&self) {
         let mut orders = self.orders();
-        let seen = std::mem::take(&mut orders.seen);
-        *orders = Orders { seen, ..Orders::default() };
+        let (seen, held) = (std::mem::take(&mut orders.seen), std::mem::take(&mut orders.held));
+        *orders = Orders { seen, held, ..Orders::default() };
     }
 
     /// How many requests of this operation have come, faulty ones included.
@@ -160,6 +169,11 @@ impl Faults {
             Some((percent, fault)) if rand::random_range(0..100) < *percent => Fate::Hit(*fault),
             _ => Fate::Pass,
         }
+    }
+
+    /// Is cancelled when what is held is let go.
+    pub(super) fn held(&self) -> CancellationToken {
+        self.orders().held.clone()
     }
 
     pub(super) fn rate(&self) -> Option<u64> {

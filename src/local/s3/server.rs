@@ -110,6 +110,16 @@ impl Server {
                 tokio::time::sleep(time).await;
                 self.serve(request).await?
             }
+            Fate::Hit(Fault::Held) => {
+                let (server, held) = (self.clone(), self.faults.held());
+                let done = async move {
+                    tokio::select! {
+                        () = server.stop.cancelled() => Err(Dropped),
+                        () = held.cancelled() => server.serve(request).await,
+                    }
+                };
+                self.tasks.spawn(done.with_subscriber(NoSubscriber::default())).await.unwrap_or(Err(Dropped))?
+            }
         };
         Ok(match rate {
             None => response,

@@ -1,0 +1,107 @@
+//! Uploads that the store opens when their attempt is over already, because the request was on its way so long: whatever
+//! became of the attempt, nothing stays open.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use data_exporter::jobs::{JobId, JobState, Tenant};
+use data_exporter::local::s3::{Fault, Operation};
+use data_exporter::pipeline::PipelineSettings;
+use data_exporter::warehouse::postgres::PostgresOptions;
+
+use crate::support::inprocess::{Running, Troubled};
+use crate::support::platform::Platform;
+use crate::support::s3;
+
+async fn worker(platform: &Platform) -> Running {
+    let warehouse = Arc::new(Troubled::new(platform, PostgresOptions::default()));
+    let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+    // Nothing but what is done to it ends an attempt.
+    let patient = PipelineSettings { stall: Duration::from_secs(300), ..PipelineSettings::default() };
+    Running::with_settings(platform, warehouse, store, patient)
+}
+
+async fn until<F: AsyncFn() -> bool>(what: &str, reached: F) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !reached().await {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Whether the first attempt counts as cleaned up.
+async fn cleaned_up(platform: &Platform) -> bool {
+    let sql = "SELECT removed_at IS NOT NULL FROM export_staged_objects WHERE lease_epoch = 1";
+    sqlx::query_scalar(sql).fetch_one(&platform.metadata).await.unwrap()
+}
+
+async fn left(platform: &Platform) -> i64 {
+    let sql = "SELECT count(*) FROM export_staged_objects WHERE removed_at IS NULL";
+    sqlx::query_scalar(sql).fetch_one(&platform.metadata).await.unwrap()
+}
+
+async fn open_uploads(platform: &Platform) -> usize {
+    let client = s3::bare_client(&platform.s3.endpoint());
+    client.list_multipart_uploads().bucket(s3::BUCKET).send().await.unwrap().uploads().len()
+}
+
+/// An installation with a worker whose first attempt has asked for an upload and has no answer.
+async fn asked_for_an_upload(name: &str) -> (Platform, Running, JobId) {
+    let platform = Platform::sample(name, 8_000).await;
+    platform.s3.faults().next(Operation::CreateMultipart, 1, Fault::Held);
+    let worker = worker(&platform).await;
+    let job = worker.request(&["vms"]).await;
+    until("it asks for an upload", async || platform.s3.faults().seen(Operation::CreateMultipart) == 1).await;
+    (platform, worker, job)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_cancelled_request() {
+    let (platform, worker, job) = asked_for_an_upload("late_cancelled").await;
+    worker.requests.cancel(&Tenant::default(), job, "somebody").await.unwrap();
+    assert_eq!(worker.finished(job).await.state, JobState::Cancelled);
+    until("clean-up has found nothing", async || cleaned_up(&platform).await).await;
+    assert_eq!(platform.s3.faults().seen(Operation::AbortMultipart), 0);
+    platform.s3.faults().let_go();
+    until("the upload is aborted", async || platform.s3.faults().seen(Operation::AbortMultipart) == 1).await;
+    until("none is open", async || open_uploads(&platform).await == 0).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_attempt_that_lost_its_lease() {
+    let (platform, worker, job) = asked_for_an_upload("late_lost").await;
+    until("somebody takes it over", async || {
+        // Its heartbeat may have come in between.
+        let late = "UPDATE export_job_partitions SET lease_until = clock_timestamp() - interval '1 s'
+                    WHERE lease_epoch = 1 AND lease_until IS NOT NULL";
+        sqlx::raw_sql(late).execute(&platform.metadata).await.unwrap();
+        cleaned_up(&platform).await
+    })
+    .await;
+    let view = worker.finished(job).await;
+    assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
+    // What the second attempt leaves is cleaned up, too, and counted among what follows.
+    until("nothing else is to be cleaned up", async || left(&platform).await == 0).await;
+    let aborted = platform.s3.faults().seen(Operation::AbortMultipart);
+    platform.s3.faults().let_go();
+    until("the upload is aborted", async || platform.s3.faults().seen(Operation::AbortMultipart) > aborted).await;
+    until("none is open", async || open_uploads(&platform).await == 0).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_worker_that_stops() {
+    let (platform, first, job) = asked_for_an_upload("late_stopped").await;
+    let second = worker(&platform).await;
+    let asked = Instant::now();
+    let stopping = tokio::spawn(first.stop());
+    until("clean-up has found nothing", async || cleaned_up(&platform).await).await;
+    // For so long it waits for the answer.
+    assert!(!stopping.is_finished() || asked.elapsed() >= Duration::from_secs(5), "it left before it had its answer");
+    platform.s3.faults().let_go();
+    stopping.await.unwrap();
+    assert_eq!(second.finished(job).await.state, JobState::Completed);
+    until("none is open", async || open_uploads(&platform).await == 0).await;
+    second.stop().await;
+}
