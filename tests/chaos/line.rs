@@ -16,7 +16,7 @@ pub(crate) enum Mode {
     Late(Duration),
     /// Nothing passes, and nobody is told: connections stay open, and what was sent arrives later.
     Silent,
-    /// Connections end, and new ones end at once.
+    /// Connections end, and new ones with the first that is asked over them.
     Cut,
 }
 
@@ -55,9 +55,16 @@ impl Line {
     }
 }
 
-async fn carry(client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>) -> Option<()> {
-    passes(&mut mode).await?;
-    let server = TcpStream::connect(("127.0.0.1", server)).await.ok()?;
+async fn carry(mut client: TcpStream, server: u16, mut mode: watch::Receiver<Mode>) -> Option<()> {
+    let server = match passes(&mut mode).await {
+        Some(()) => TcpStream::connect(("127.0.0.1", server)).await.ok(),
+        None => None,
+    };
+    let Some(server) = server else {
+        // As balancers do: what is asked is taken, and there is no answer.
+        let _ = client.read(&mut [0; 64]).await;
+        return None;
+    };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {

@@ -62,6 +62,9 @@ mod house;
 mod is_exported;
 mod late_uploads;
 mod limits;
+#[path = "../chaos/line.rs"]
+#[allow(dead_code, reason = "shared with the chaos harness, which uses the rest")]
+mod line;
 mod links;
 mod listening;
 mod local_postgres;

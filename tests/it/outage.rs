@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use data_exporter::jobs::{JobState, Queue, QueueSettings};
+use data_exporter::jobs::{Claim, JobState, Queue, QueueError, QueueSettings};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::startup;
 use data_exporter::warehouse::postgres::PostgresOptions;
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgPool, PgPoolOptions};
+use url::Url;
 
+use crate::line::{Line, Mode};
 use crate::support::cluster;
 use crate::support::days;
 use crate::support::inprocess::{Running, Troubled};
@@ -125,6 +127,48 @@ async fn an_attempt_that_could_not_be_recorded_does_not_count() {
     let (attempts, crashes, _) = counted(&platform.metadata).await;
     assert_eq!((attempts, crashes), (1, 0));
     worker.stop().await;
+}
+
+/// What stands between takes connections and hangs up, as balancers do while the server is away.
+#[tokio::test]
+async fn a_proxy_that_hangs_up_is_a_database_that_is_away() {
+    let (pool, _) = ready("outage_proxy").await;
+    let server: Url = cluster::url("outage_proxy").parse().unwrap();
+    let line = Line::to(server.port().unwrap()).await;
+    let mut through = server.clone();
+    through.set_port(Some(line.port)).unwrap();
+    let through = PgPoolOptions::new().max_connections(2).connect(through.as_str()).await.unwrap();
+    let queue = Queue::new(through, QueueSettings { lease: Duration::from_secs(60), ..settings() });
+    submit(&pool, "default").await;
+    plan(&queue, &[("way", 2)]).await;
+    let (first, second) =
+        (queue.claim_partition().await.unwrap().unwrap(), queue.claim_partition().await.unwrap().unwrap());
+    line.set(Mode::Cut);
+    let back = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        line.set(Mode::Open);
+    };
+    let claim = Claim::Partition(second.id, second.epoch);
+    let (completed, released, ()) =
+        tokio::join!(queue.complete_partition(&first, staged("s")), queue.release(&claim), back);
+    completed.unwrap();
+    released.unwrap();
+}
+
+/// The answer to the first time may have been lost.
+#[tokio::test]
+async fn an_attempt_is_recorded_as_often_as_it_takes() {
+    let (pool, queue) = ready("outage_recorded").await;
+    submit(&pool, "default").await;
+    plan(&queue, &[("way", 1)]).await;
+    let task = queue.claim_partition().await.unwrap().unwrap();
+    for _ in 0..2 {
+        queue.record_attempt(&task, "key").await.unwrap();
+        queue.record_upload(&task, "key", "upload").await.unwrap();
+    }
+    // Clean-up has been here: whoever asks again has lost the lease long ago.
+    sqlx::raw_sql("UPDATE export_staged_objects SET removed_at = clock_timestamp()").execute(&pool).await.unwrap();
+    assert!(matches!(queue.record_attempt(&task, "key").await, Err(QueueError::LeaseLost(_))));
 }
 
 /// A claim whose answer was lost on its way: the worker lives and knows nothing of it.

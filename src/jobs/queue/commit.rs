@@ -38,14 +38,16 @@ impl Queue {
         match retry {
             Retry::After(pause) if !self.is_last(task.attempt) => self.put_back(&claim, pause, Some(failure)).await,
             _ => {
-                let ended: Option<Uuid> = sqlx::query_scalar(include_str!("../sql/fail_job.sql"))
-                    .bind(task.job.0)
-                    .bind(Some(task.epoch))
-                    .bind(failure.code.as_str())
-                    .bind(&failure.message)
-                    .fetch_optional(&self.pool)
-                    .await?;
-                ended.map(drop).ok_or(QueueError::LeaseLost(claim))
+                let end = async || -> Result<Option<Uuid>, QueueError> {
+                    let ended = sqlx::query_scalar(include_str!("../sql/fail_job.sql"))
+                        .bind(task.job.0)
+                        .bind(Some(task.epoch))
+                        .bind(failure.code.as_str())
+                        .bind(&failure.message)
+                        .fetch_optional(&self.pool);
+                    Ok(ended.await?)
+                };
+                self.insist(end).await?.map(drop).ok_or(QueueError::LeaseLost(claim))
             }
         }
     }

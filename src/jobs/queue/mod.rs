@@ -103,13 +103,17 @@ pub enum QueueError {
 
 impl QueueError {
     /// Whether the database was away, ended, started or short of something in this moment, so that the same statement
-    /// may do in the next: SQLSTATE classes 08, 40, 53 and 57, and connections that cannot be had.
+    /// may do in the next: SQLSTATE classes 08, 40, 53 and 57, and connections that cannot be had. A balancer that takes
+    /// one and hangs up has, to the driver, given a wrong answer to the question for TLS.
     fn passes(&self) -> bool {
         match self {
             Self::Database(sqlx::Error::Database(error)) => {
                 error.code().is_some_and(|state| ["08", "40", "53", "57"].iter().any(|class| state.starts_with(class)))
             }
-            Self::Database(error) => matches!(error, sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut),
+            Self::Database(error) => {
+                use sqlx::Error::{Io, PoolTimedOut, Protocol, Tls};
+                matches!(error, Io(_) | PoolTimedOut | Protocol(_) | Tls(_))
+            }
             Self::LeaseLost(_) | Self::Ending(_) => false,
         }
     }

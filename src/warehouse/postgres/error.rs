@@ -39,6 +39,8 @@ impl Doing {
             sqlx::Error::Database(error) => self.refused(error.code().as_deref().unwrap_or("without SQLSTATE")),
             sqlx::Error::Io(error) => unavailable(&error.kind().to_string()),
             sqlx::Error::Tls(_) => unavailable("TLS failed"),
+            // Also a balancer that takes a connection and hangs up: to the driver, a wrong answer to the question for TLS.
+            sqlx::Error::Protocol(_) => unavailable("the connection broke off"),
             // The pool also tries a refused connection again until its time is up.
             sqlx::Error::PoolTimedOut => unavailable("no connection in time"),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => unavailable("the connection pool is closed"),
@@ -123,5 +125,8 @@ mod tests {
         let io = sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "secret"));
         let message = Doing::now("connecting").failed(&io).to_string();
         assert!(message.contains("connection refused while connecting") && !message.contains("secret"), "{message}");
+        let hung_up = Doing::now("connecting").failed(&sqlx::Error::Protocol("secret".to_owned()));
+        assert_eq!(hung_up.code(), ErrorCode::WarehouseUnavailable);
+        assert!(!hung_up.to_string().contains("secret"), "{hung_up}");
     }
 }
