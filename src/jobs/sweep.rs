@@ -34,45 +34,51 @@ impl Queue {
     /// Takes back every lease that has run out, and ends what has taken too many workers with it. Returns how many
     /// leases were taken back.
     pub async fn reap(&self) -> Result<usize, QueueError> {
-        let (crashes, lease) = (self.settings().max_crashes, self.settings().lease.as_secs_f64());
-        let partitions: Vec<(i64, Uuid, String, bool)> = sqlx::query_as(include_str!("sql/reap_partitions.sql"))
-            .bind(crashes)
-            .bind(lease)
-            .fetch_all(self.pool())
-            .await?;
-        let tables: Vec<(Uuid, String, bool)> = sqlx::query_as(include_str!("sql/reap_tables.sql"))
-            .bind(crashes)
-            .bind(lease)
-            .fetch_all(self.pool())
-            .await?;
-        let jobs: Vec<(Uuid, bool)> =
-            sqlx::query_as(include_str!("sql/reap_jobs.sql")).bind(crashes).bind(lease).fetch_all(self.pool()).await?;
-        self.reap_snapshots().await?;
-        let reaped = partitions.len() + tables.len() + jobs.len();
-        if reaped > 0 {
-            tracing::warn!(
-                partitions = partitions.len(),
-                tables = tables.len(),
-                plans = jobs.len(),
-                "took back work of lost workers"
-            );
-            metrics::counter!("exporter_leases_reaped_total").increment(reaped as u64);
+        let mut reaped = [0; 3];
+        let statements = [
+            include_str!("sql/reap_partitions.sql"),
+            include_str!("sql/reap_tables.sql"),
+            include_str!("sql/reap_jobs.sql"),
+        ];
+        for (statement, reaped) in statements.into_iter().zip(&mut reaped) {
+            let late = sqlx::query(statement).bind(self.settings().lease.as_secs_f64());
+            *reaped = late.execute(self.pool()).await?.rows_affected();
         }
+        self.reap_snapshots().await?;
+        let [partitions, tables, plans] = reaped;
+        let reaped = partitions + tables + plans;
+        if reaped > 0 {
+            tracing::warn!(partitions, tables, plans, "took back work of lost workers");
+            metrics::counter!("exporter_leases_reaped_total").increment(reaped);
+        }
+        self.end_poison().await?;
+        Ok(usize::try_from(reaped).unwrap_or(usize::MAX))
+    }
 
+    /// Ends what has taken too many workers with it. Nobody is given it meanwhile, and it is looked for each time: whoever
+    /// counted the last of them may not have come so far.
+    async fn end_poison(&self) -> Result<(), QueueError> {
+        let crashes = self.settings().max_crashes;
         let poison = Failure::new(
             ErrorCode::PoisonPartition,
             format!(
                 "{crashes} workers died while they worked on it; look at their logs and memory before it is requested again"
             ),
         );
-        let dead_partitions = partitions.into_iter().filter(|p| p.3).map(|(id, job, table, _)| (job, table, Some(id)));
-        let dead_tables = tables.into_iter().filter(|t| t.2).map(|(job, table, _)| (job, table, None));
-        for (job, table, partition) in dead_partitions.chain(dead_tables) {
+        let partitions: Vec<(i64, Uuid, String)> =
+            sqlx::query_as(include_str!("sql/poison_partitions.sql")).bind(crashes).fetch_all(self.pool()).await?;
+        let tables: Vec<(Uuid, String)> =
+            sqlx::query_as(include_str!("sql/poison_tables.sql")).bind(crashes).fetch_all(self.pool()).await?;
+        let partitions = partitions.into_iter().map(|(id, job, table)| (job, table, Some(id)));
+        let tables = tables.into_iter().map(|(job, table)| (job, table, None));
+        for (job, table, partition) in partitions.chain(tables) {
             if let Ok(table) = table.parse::<TableName>() {
                 self.end_table(JobId(job), &table, partition, &poison, None).await?;
             }
         }
-        for (job, _) in jobs.into_iter().filter(|(_, poison)| *poison) {
+        let jobs: Vec<Uuid> =
+            sqlx::query_scalar(include_str!("sql/poison_jobs.sql")).bind(crashes).fetch_all(self.pool()).await?;
+        for job in jobs {
             sqlx::query(include_str!("sql/fail_job.sql"))
                 .bind(job)
                 .bind(None::<i64>)
@@ -81,7 +87,7 @@ impl Queue {
                 .execute(self.pool())
                 .await?;
         }
-        Ok(reaped)
+        Ok(())
     }
 
     /// Hands each leftover to `remove` and notes those for which it returns true. The rows are locked meanwhile, so

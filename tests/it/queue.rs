@@ -133,6 +133,43 @@ async fn what_takes_three_workers_with_it_is_poison() {
     assert_eq!(view.error.unwrap().code, "POISON_PARTITION");
 }
 
+/// It is counted and ended in two steps. Between them nobody is given it, and whoever looks next takes the second.
+#[tokio::test]
+async fn poison_is_handed_out_no_more_although_whoever_counted_it_died_before_it_was_ended() {
+    const PLAN: &str = include_str!("../../src/jobs/sql/reap_jobs.sql");
+    const PARTITION: &str = include_str!("../../src/jobs/sql/reap_partitions.sql");
+    const TABLE: &str = include_str!("../../src/jobs/sql/reap_tables.sql");
+    for (name, counted) in [("plan", PLAN), ("partition", PARTITION), ("table", TABLE)] {
+        let (pool, queue) = ready(&format!("queue_poison_{name}")).await;
+        let job = submit(&pool, "default").await;
+        if name != "plan" {
+            plan(&queue, &[("way", 1)]).await;
+        }
+        if name == "table" {
+            let task = queue.claim_partition().await.unwrap().unwrap();
+            queue.complete_partition(&task, staged("s")).await.unwrap();
+        }
+        let given = async || match name {
+            "plan" => queue.claim_plan().await.unwrap().is_some(),
+            "partition" => queue.claim_partition().await.unwrap().is_some(),
+            _ => queue.claim_table().await.unwrap().is_some(),
+        };
+        for lost in 1..=3 {
+            assert!(given().await, "a {name} is no poison yet");
+            let_leases_run_out(&pool).await;
+            if lost < 3 {
+                queue.reap().await.unwrap();
+            }
+        }
+        let taken = sqlx::query(counted).bind(6.0_f64).execute(&pool).await.unwrap().rows_affected();
+        assert_eq!(taken, 1);
+        assert!(!given().await, "a {name} that has taken three workers with it is given to a fourth");
+        Queue::new(pool.clone(), settings()).reap().await.unwrap();
+        let view = Requests::new(pool.clone()).find(&Tenant::default(), job).await.unwrap().unwrap();
+        assert_eq!((view.state, view.error.unwrap().code.as_str()), (JobState::Failed, "POISON_PARTITION"), "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_tenant_has_so_many_active_jobs_and_no_more_however_many_replicas_ask() {
     let (pool, _) = ready("queue_slots").await;

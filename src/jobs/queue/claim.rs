@@ -129,6 +129,7 @@ impl Queue {
             .bind(self.settings.lease.as_secs_f64())
             .bind(self.settings.max_active_jobs)
             .bind(self.only_job.map(|job| job.0))
+            .bind(self.settings.max_crashes)
             .fetch_optional(&self.pool)
             .await;
         let row = match claimed {
@@ -178,6 +179,7 @@ impl Queue {
                 .bind(self.settings.lease.as_secs_f64())
                 .bind(self.only_job.map(|job| job.0))
                 .bind(self.settings.readers())
+                .bind(self.settings.max_crashes)
                 .fetch_optional(&self.pool)
                 .await;
             match claimed {
@@ -219,6 +221,7 @@ impl Queue {
             .bind(self.worker)
             .bind(self.settings.lease.as_secs_f64())
             .bind(self.only_job.map(|job| job.0))
+            .bind(self.settings.max_crashes)
             .fetch_optional(&self.pool)
             .await?;
         let Some(row) = row else { return Ok(None) };

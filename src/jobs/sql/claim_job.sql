@@ -1,12 +1,14 @@
 -- Takes one job to plan: the oldest that waits for a slot its tenant has free, or one whose planner was lost. Jobs on
 -- demand come before those of the schedule.
--- $1 worker, $2 lease in seconds, $3 slots of a tenant, $4 only this job (or NULL)
+-- $1 worker, $2 lease in seconds, $3 slots of a tenant, $4 only this job (or NULL), $5 lost workers after which it is
+-- poison
 WITH next AS MATERIALIZED (
     SELECT id, tenant, kind, slot
     FROM export_jobs AS job
     WHERE state IN ('QUEUED', 'PLANNING')
       AND lease_until IS NULL
       AND due_at <= clock_timestamp()
+      AND crashes < $5
       AND (paused_until IS NULL OR paused_until <= clock_timestamp())
       AND ($4::uuid IS NULL OR id = $4)
       AND (slot IS NOT NULL OR EXISTS (

@@ -1,7 +1,8 @@
 -- Takes the next due partition in the fair order, those on demand before those of the schedule, and notes that its table is in progress.
 -- With a limit on connections to the warehouse it takes a free one of them, too; of two who take the same one, the
 -- unique index lets one through.
--- $1 worker, $2 lease in seconds, $3 only this job (or NULL), $4 connections to the warehouse (or 0)
+-- $1 worker, $2 lease in seconds, $3 only this job (or NULL), $4 connections to the warehouse (or 0), $5 lost workers
+-- after which it is poison
 WITH free AS MATERIALIZED (
     SELECT one.connection
     FROM generate_series(0, $4::int - 1) AS one (connection)
@@ -12,7 +13,7 @@ WITH free AS MATERIALIZED (
 ), next AS MATERIALIZED (
     SELECT id
     FROM export_job_partitions
-    WHERE state = 'PENDING' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
+    WHERE state = 'PENDING' AND due_at <= clock_timestamp() AND crashes < $5 AND ($3::uuid IS NULL OR job_id = $3)
       AND EXISTS (SELECT 1 FROM export_jobs AS job
                   WHERE job.id = job_id AND job.state = 'RUNNING'
                     AND (job.paused_until IS NULL OR job.paused_until <= clock_timestamp()))

@@ -1,9 +1,9 @@
 -- Takes one table whose partitions are all staged, to publish it.
--- $1 worker, $2 lease in seconds, $3 only this job (or NULL)
+-- $1 worker, $2 lease in seconds, $3 only this job (or NULL), $4 lost workers after which it is poison
 WITH next AS MATERIALIZED (
     SELECT job_id, table_name
     FROM export_job_tables
-    WHERE state = 'READY' AND due_at <= clock_timestamp() AND ($3::uuid IS NULL OR job_id = $3)
+    WHERE state = 'READY' AND due_at <= clock_timestamp() AND crashes < $4 AND ($3::uuid IS NULL OR job_id = $3)
       AND (sealed_at IS NOT NULL
            OR EXISTS (SELECT 1 FROM export_jobs AS job WHERE job.id = job_id AND job.state IN ('RUNNING', 'FINALIZING')))
     ORDER BY due_at
