@@ -62,7 +62,7 @@ struct Entry {
 }
 
 /// A lease that is to be renewed, and what its work has done so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Due {
     claim: Claim,
     rows: i64,
@@ -137,7 +137,7 @@ struct Beat {
 impl Beat {
     /// How long one round may take before the connection is given up: two rounds fit into a lease.
     fn patience(&self) -> Duration {
-        self.settings.lease.saturating_sub(Duration::from_secs(1)).saturating_sub(self.settings.heartbeat) / 2
+        self.settings.safe().saturating_sub(self.settings.heartbeat) / 2
     }
 
     async fn renew_for_ever(&self) {
@@ -157,9 +157,8 @@ impl Beat {
             if due.is_empty() {
                 continue;
             }
-            let sent = Instant::now();
-            match tokio::time::timeout(self.patience(), self.renew(&mut connection, &due)).await {
-                Ok(Ok(kept)) => self.note(&due, &kept, sent),
+            match tokio::time::timeout(self.patience(), self.renew(&mut connection, due)).await {
+                Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     connection = None;
                     tracing::warn!(database = error.as_database_error().is_some(), "heartbeat failed; trying again");
@@ -174,16 +173,25 @@ impl Beat {
         }
     }
 
-    async fn renew(&self, connection: &mut Option<PgConnection>, due: &[Due]) -> Result<Vec<Kept>, sqlx::Error> {
+    /// Each kind by itself, partitions last: they may have to wait, as for a commit of one of them that itself waits for
+    /// its job, and what was renewed before holds all the same.
+    async fn renew(&self, connection: &mut Option<PgConnection>, due: Vec<Due>) -> Result<(), sqlx::Error> {
         let connection = match connection {
             Some(open) => open,
             None => connection.insert(self.database.connect().await?),
         };
         let lease = self.settings.lease.as_secs_f64();
-        let mut kept = renew_partitions(connection, due, lease).await?;
-        kept.extend(renew_plans(connection, due, lease).await?);
-        kept.extend(renew_tables(connection, due, lease).await?);
-        Ok(kept)
+        let of = |kind: fn(&Claim) -> bool| due.iter().filter(|due| kind(&due.claim)).cloned().collect::<Vec<Due>>();
+        let plans = of(|claim| matches!(claim, Claim::Plan(..)));
+        let tables = of(|claim| matches!(claim, Claim::Table(..)));
+        let partitions = of(|claim| matches!(claim, Claim::Partition(..)));
+        let sent = Instant::now();
+        self.note(&plans, &renew_plans(connection, &plans, lease).await?, sent);
+        let sent = Instant::now();
+        self.note(&tables, &renew_tables(connection, &tables, lease).await?, sent);
+        let sent = Instant::now();
+        self.note(&partitions, &renew_partitions(connection, &partitions, lease).await?, sent);
+        Ok(())
     }
 
     /// What was renewed holds from `sent`; what was not is lost.
@@ -208,7 +216,7 @@ impl Beat {
 
     /// Gives up leases that could have run out, whatever became of their heartbeats.
     async fn fence_for_ever(&self) {
-        let safe = self.settings.lease.saturating_sub(Duration::from_secs(1));
+        let safe = self.settings.safe();
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
             for (claim, entry) in lock(&self.held).iter() {

@@ -117,6 +117,9 @@ impl Worker {
         let queue = &self.pipeline.queue;
         let Some(task) = queue.claim_plan().await? else { return Ok(false) };
         let claim = Claim::Plan(task.job, task.epoch);
+        if asked.elapsed() >= queue.settings().safe() {
+            return self.came_late(&claim).await;
+        }
         let lease = self.heartbeat.hold(claim.clone(), asked);
         tracing::info!(job = %task.job, attempt = task.attempt, "planning");
         let patience = Patience { limit: self.pipeline.settings.stall * PLANNING, before_first: Duration::ZERO };
@@ -151,6 +154,9 @@ impl Worker {
         let queue = &self.pipeline.queue;
         let Some(task) = queue.claim_partition().await? else { return Ok(false) };
         let claim = Claim::Partition(task.id, task.epoch);
+        if asked.elapsed() >= queue.settings().safe() {
+            return self.came_late(&claim).await;
+        }
         let lease = self.heartbeat.hold(claim.clone(), asked);
         tracing::info!(job = %task.job, table = %task.table, partition = task.ordinal, attempt = task.attempt, "extracting");
         let (watched, progress) = (self.watched(&lease), lease.progress());
@@ -203,6 +209,9 @@ impl Worker {
         let queue = &self.pipeline.queue;
         let Some(task) = queue.claim_table().await? else { return Ok(false) };
         let claim = Claim::Table(task.job, task.table.clone(), task.epoch);
+        if asked.elapsed() >= queue.settings().safe() {
+            return self.came_late(&claim).await;
+        }
         let lease = self.heartbeat.hold(claim.clone(), asked);
         let watched = self.watched(&lease);
         let patience = Patience { limit: self.pipeline.settings.stall, before_first: Duration::ZERO };
@@ -225,6 +234,13 @@ impl Worker {
             Err(Stopped::Ending) => self.give_up(&claim).await?,
             Err(Stopped::Lost) => {}
         }
+        Ok(true)
+    }
+
+    /// Gives back what was claimed so long ago, by the answer, that nothing could be done under its lease.
+    async fn came_late(&self, claim: &Claim) -> Result<bool, QueueError> {
+        tracing::warn!(%claim, "claimed too long ago to begin with it; it is put back");
+        self.pipeline.queue.release(claim).await.or_else(unless_lost)?;
         Ok(true)
     }
 

@@ -303,6 +303,36 @@ async fn a_heartbeat_keeps_a_lease_and_tells_when_it_is_lost() {
     tokio::time::timeout(Duration::from_secs(3), lease.lost().cancelled()).await.expect("told that it is lost");
 }
 
+/// Such as by a commit that itself waits for somebody who is frozen.
+#[tokio::test]
+async fn what_waits_for_a_lock_holds_up_no_other_kind_of_lease() {
+    let (pool, queue) = ready("queue_heartbeat_lock").await;
+    submit(&pool, "default").await;
+    plan(&queue, &[("cctv", 1), ("way", 1)]).await;
+    let url = cluster::url("queue_heartbeat_lock");
+    let short = QueueSettings { lease: Duration::from_secs(4), heartbeat: Duration::from_millis(300), ..settings() };
+    let heartbeat = Heartbeat::start(url.parse().unwrap(), short).unwrap();
+    let staged_first = queue.claim_partition().await.unwrap().unwrap();
+    queue.complete_partition(&staged_first, staged("s")).await.unwrap();
+    let asked = Instant::now();
+    let (table, partition) =
+        (queue.claim_table().await.unwrap().unwrap(), queue.claim_partition().await.unwrap().unwrap());
+    let published = heartbeat.hold(Claim::Table(table.job, table.table.clone(), table.epoch), asked);
+    let extracted = heartbeat.hold(Claim::Partition(partition.id, partition.epoch), asked);
+    let mut locked = pool.begin().await.unwrap();
+    let lock = "SELECT id FROM export_job_partitions WHERE id = $1 FOR UPDATE";
+    sqlx::query(lock).bind(partition.id).execute(&mut *locked).await.unwrap();
+    extracted.lost().cancelled().await;
+    tokio::time::sleep(short.lease).await;
+    assert!(!published.lost().is_cancelled());
+    let kept: bool =
+        sqlx::query_scalar("SELECT lease_until > clock_timestamp() FROM export_job_tables WHERE state = 'FINALIZING'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert!(kept);
+}
+
 #[tokio::test]
 async fn a_lease_that_cannot_be_renewed_is_given_up_before_it_runs_out() {
     // Nobody answers here: a database that is away.

@@ -63,6 +63,14 @@ impl Default for QueueSettings {
     }
 }
 
+impl QueueSettings {
+    /// For how long work under a lease may go on after the last renewal was asked for: a second less than the lease holds,
+    /// for clocks and threads that are late.
+    pub fn safe(&self) -> Duration {
+        self.lease.saturating_sub(Duration::from_secs(1))
+    }
+}
+
 /// What a lease is held on, with the epoch that fences every write.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Claim {
