@@ -12,6 +12,7 @@
 //! Locks are taken in the order of the workers: partition, table, job. Partitions are never waited for here; elsewhere
 //! several are waited for in the order of their ids.
 
+use classification::TableName;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -112,6 +113,18 @@ impl Queue {
         };
         let recorded = self.insist(record).await?;
         recorded.map(drop).ok_or_else(|| QueueError::LeaseLost(claim_of(task)))
+    }
+
+    /// Whether nothing can come of a table any more: it has failed, and no manifest may have been written.
+    pub async fn came_to_nothing(&self, job: JobId, table: &TableName) -> Result<bool, QueueError> {
+        let ask = async || -> Result<Option<bool>, QueueError> {
+            let asked = sqlx::query_scalar(include_str!("sql/came_to_nothing.sql"))
+                .bind(job.0)
+                .bind(table.to_string())
+                .fetch_optional(self.pool());
+            Ok(asked.await?)
+        };
+        Ok(self.insist(ask).await?.unwrap_or(false))
     }
 
     /// Seals a table: to be called when everything is in its place and the manifest is the next thing to be written.

@@ -9,12 +9,12 @@ use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
 
 use super::day::Content;
 use super::encode::{Encoder, encoder};
 use super::plan::TablePlan;
 use super::protect::Protection;
+use super::underway::Underway;
 use super::upload::{Parts, upload};
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
@@ -42,13 +42,13 @@ struct EncodedFile {
 }
 
 /// Extracts one partition into an object of its own, under this snapshot if it can be read. What moves is counted in
-/// `progress`. Uploads are opened by tasks of `opening`, which go on when this is dropped.
+/// `progress`.
 pub(super) async fn extract(
     pipeline: &Pipeline,
     task: &PartitionTask,
     snapshot: Option<SharedSnapshot>,
     progress: &Progress,
-    opening: &TaskTracker,
+    underway: &Underway,
 ) -> Result<StagedObject, Stopped> {
     let plan = TablePlan::read(task.plan.clone())?;
     let scan: ScanSpec = serde_json::from_value(task.scan.clone()).map_err(|_| {
@@ -74,9 +74,7 @@ pub(super) async fn extract(
     let key = pipeline.layout.staging(task.job, &task.table, task.id, task.epoch);
     let key = ObjectKey::new(key)?;
     pipeline.queue.record_attempt(task, key.as_str()).await.map_err(stopped)?;
-    let opened = opening.spawn(open(pipeline.clone(), task.clone(), key.clone(), plan.form.media_type()));
-    let id =
-        opened.await.map_err(|_| Failure::new(ErrorCode::Internal, "opening an upload stopped unexpectedly"))??;
+    let id = underway.open(pipeline, task, &key, plan.form.media_type()).await?;
 
     let done = transfer(pipeline, task, shape, stream, progress, &key, &id).await;
     if done.is_err() {
@@ -84,26 +82,6 @@ pub(super) async fn extract(
         let _ = pipeline.store.abort_multipart(&key, &id).await;
     }
     done.map(|staged| StagedObject { snapshot: read_under, ..staged })
-}
-
-/// Opens an attempt's upload and records it, or aborts it.
-///
-/// Attempts are dropped when their lease is lost or they are told to stop, and the store may open an upload whose request
-/// is on its way although nobody waits for the answer. Clean-up that was here before, while a frozen worker had not yet
-/// asked or the store not yet answered, has found nothing and does not come again: then only the answer tells of the upload.
-/// So it is waited for, whatever becomes of the attempt.
-async fn open(
-    pipeline: Pipeline,
-    task: PartitionTask,
-    key: ObjectKey,
-    media_type: &'static str,
-) -> Result<UploadId, Stopped> {
-    let id = pipeline.store.create_multipart(&key, media_type).await?;
-    if let Err(error) = pipeline.queue.record_upload(&task, key.as_str(), &id.0).await {
-        let _ = pipeline.store.abort_multipart(&key, &id).await;
-        return Err(stopped(error));
-    }
-    Ok(id)
 }
 
 /// What makes batches a file.

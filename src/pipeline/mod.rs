@@ -21,6 +21,7 @@ mod slices;
 mod snapshot;
 mod standby;
 mod sweep;
+mod underway;
 mod upload;
 mod watch;
 mod worker;

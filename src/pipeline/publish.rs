@@ -16,6 +16,7 @@ use super::day::unchanged;
 use super::gate::{self, GateReport, Sought, TimeColumn};
 use super::layout::instant;
 use super::plan::TablePlan;
+use super::underway::Underway;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::closing::Predecessor;
@@ -224,6 +225,7 @@ pub(super) async fn publish(
     task: &TableTask,
     progress: &Arc<Progress>,
     at_once: &(dyn Fn() -> usize + Sync),
+    underway: &Underway,
 ) -> Result<(Vec<PublishedFile>, String), Stopped> {
     let plan = TablePlan::read(task.plan.clone())?;
     let store = pipeline.store.as_ref();
@@ -243,7 +245,7 @@ pub(super) async fn publish(
         Some(unchanged) => (unchanged.files, unchanged.gate, Some(unchanged.since)),
         None => {
             let gate = gate::pass(store, &task.staged, &plan, pipeline.settings.gate_sample, progress, at_once).await?;
-            copy(pipeline, task, &files).await?;
+            copy(pipeline, task, &files, underway).await?;
             (files, gate, None)
         }
     };
@@ -265,20 +267,22 @@ pub(super) async fn publish(
 }
 
 /// Copies what is staged under its final names.
-async fn copy(pipeline: &Pipeline, task: &TableTask, files: &[PublishedFile]) -> Result<(), Stopped> {
-    let store = pipeline.store.as_ref();
+async fn copy(
+    pipeline: &Pipeline,
+    task: &TableTask,
+    files: &[PublishedFile],
+    underway: &Underway,
+) -> Result<(), Stopped> {
     let keys: Vec<String> = files.iter().map(|file| file.key.clone()).collect();
     pipeline.queue.record_publication(task, &keys).await.map_err(stopped)?;
     stream::iter(task.staged.iter().zip(files))
-        .map(Ok::<_, Failure>)
+        .map(Ok::<_, Stopped>)
         .try_for_each_concurrent(AT_ONCE, |(staged, file)| async move {
             let (from, to) = (ObjectKey::new(&staged.staging_key)?, ObjectKey::new(&file.key)?);
             // What the gate has read, and nothing that took its place since.
-            store.copy(&from, &staged.etag, &to).await?;
-            Ok(())
+            underway.copy(pipeline, task, (from, &staged.etag), to).await
         })
-        .await?;
-    Ok(())
+        .await
 }
 
 /// Writes a manifest that must not exist. The same bytes that are there already are a success: somebody died after

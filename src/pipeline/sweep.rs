@@ -51,6 +51,13 @@ fn unpublished_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Unpublished) -> 
         Box::pin(async move {
             for key in left.keys {
                 let Ok(key) = ObjectKey::new(key) else { continue };
+                // Large objects are copied in parts.
+                let Ok(uploads) = store.open_uploads(&key).await else { return false };
+                for id in uploads {
+                    if store.abort_multipart(&key, &id).await.is_err() {
+                        return false;
+                    }
+                }
                 if store.delete(&key).await.is_err() {
                     return false;
                 }

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::day::{check_day, close_day};
 use super::extract::extract;
@@ -22,6 +21,7 @@ use super::publish::publish;
 use super::retention::{archive, retain};
 use super::snapshot::Snapshots;
 use super::sweep::{clear, sweep};
+use super::underway::Underway;
 use super::watch::{Watched, no_progress};
 use super::{Pipeline, Stopped, standby};
 use crate::error::Failure;
@@ -49,8 +49,8 @@ pub struct Worker {
     snapshots: Arc<Snapshots>,
     /// Partitions that are extracted at this moment. A publication checks files in the place of those that could be.
     extracting: Arc<AtomicUsize>,
-    /// Uploads that are being opened, also those of attempts that are over.
-    opening: TaskTracker,
+    /// Requests to the store, also those of attempts that are over.
+    underway: Underway,
     /// What a stage has left for the next one. The queue alone says what there is; this says when to look.
     left: Arc<Left>,
 }
@@ -72,7 +72,7 @@ impl Worker {
             heartbeat: Arc::new(heartbeat),
             snapshots: Arc::new(snapshots),
             extracting: Arc::default(),
-            opening: TaskTracker::new(),
+            underway: Underway::default(),
             left: Arc::default(),
         }
     }
@@ -105,8 +105,7 @@ impl Worker {
             }
         }
         self.snapshots.close().await;
-        self.opening.close();
-        if tokio::time::timeout(OPENING, self.opening.wait()).await.is_err() {
+        if !self.underway.opened(OPENING).await {
             tracing::warn!("the object store has not said whether an upload was opened; nobody may know of it");
         }
         tracing::info!("worker stopped");
@@ -165,7 +164,7 @@ impl Worker {
         let extracting = async {
             let _counted = Counted::new(&self.extracting);
             let snapshot = self.snapshots.of(&task).await;
-            extract(&watched, &task, snapshot, &progress, &self.opening).await
+            extract(&watched, &task, snapshot, &progress, &self.underway).await
         };
         match under(&lease, stop, patience, extracting).await {
             Ok(staged) => {
@@ -217,7 +216,9 @@ impl Worker {
         let patience = Patience { limit: self.pipeline.settings.stall, before_first: Duration::ZERO };
         let slots = self.pipeline.settings.concurrent_partitions;
         let at_once = || slots.saturating_sub(self.extracting.load(Ordering::Relaxed));
-        match under(&lease, stop, patience, publish(&watched, &task, &lease.progress(), &at_once)).await {
+        let progress = lease.progress();
+        let publishing = publish(&watched, &task, &progress, &at_once, &self.underway);
+        match under(&lease, stop, patience, publishing).await {
             Ok((files, manifest_url)) => {
                 let rows: i64 = files.iter().map(|file| file.rows).sum();
                 tracing::info!(job = %task.job, table = %task.table, files = files.len(), rows, "published");

@@ -60,7 +60,7 @@ mod history;
 mod hostile;
 mod house;
 mod is_exported;
-mod late_uploads;
+mod late_requests;
 mod limits;
 #[path = "../chaos/line.rs"]
 #[allow(dead_code, reason = "shared with the chaos harness, which uses the rest")]

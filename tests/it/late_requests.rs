@@ -1,5 +1,5 @@
-//! Uploads that the store opens when their attempt is over already, because the request was on its way so long: whatever
-//! became of the attempt, nothing stays open.
+//! What the store does when the attempt that asked for it is over already, because the request was on its way so long:
+//! whatever became of the attempt, no upload stays open and no copy stays behind.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use data_exporter::jobs::{JobId, JobState, Tenant};
 use data_exporter::local::s3::{Fault, Operation};
 use data_exporter::pipeline::PipelineSettings;
+use data_exporter::storage::ObjectStore;
+use data_exporter::storage::s3::{S3Settings, S3Store};
 use data_exporter::warehouse::postgres::PostgresOptions;
 
 use crate::support::inprocess::{Running, Troubled};
@@ -14,8 +16,12 @@ use crate::support::platform::Platform;
 use crate::support::s3;
 
 async fn worker(platform: &Platform) -> Running {
+    worker_over(platform, platform.s3.store(s3::BUCKET).await.unwrap()).await
+}
+
+async fn worker_over(platform: &Platform, store: S3Store) -> Running {
     let warehouse = Arc::new(Troubled::new(platform, PostgresOptions::default()));
-    let store = Arc::new(platform.s3.store(s3::BUCKET).await.unwrap());
+    let store = Arc::new(store);
     // Nothing but what is done to it ends an attempt.
     let patient = PipelineSettings { stall: Duration::from_secs(300), ..PipelineSettings::default() };
     Running::with_settings(platform, warehouse, store, patient)
@@ -45,6 +51,12 @@ async fn open_uploads(platform: &Platform) -> usize {
     client.list_multipart_uploads().bucket(s3::BUCKET).send().await.unwrap().uploads().len()
 }
 
+/// Every object's key.
+async fn objects(platform: &Platform) -> Vec<String> {
+    let listed = s3::bare_client(&platform.s3.endpoint()).list_objects_v2().bucket(s3::BUCKET).send().await.unwrap();
+    listed.contents().iter().filter_map(|object| object.key()).map(str::to_owned).collect()
+}
+
 /// An installation with a worker whose first attempt has asked for an upload and has no answer.
 async fn asked_for_an_upload(name: &str) -> (Platform, Running, JobId) {
     let platform = Platform::sample(name, 8_000).await;
@@ -56,7 +68,7 @@ async fn asked_for_an_upload(name: &str) -> (Platform, Running, JobId) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_cancelled_request() {
+async fn an_upload_of_a_cancelled_request() {
     let (platform, worker, job) = asked_for_an_upload("late_cancelled").await;
     worker.requests.cancel(&Tenant::default(), job, "somebody").await.unwrap();
     assert_eq!(worker.finished(job).await.state, JobState::Cancelled);
@@ -69,7 +81,7 @@ async fn of_a_cancelled_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_an_attempt_that_lost_its_lease() {
+async fn an_upload_of_an_attempt_that_lost_its_lease() {
     let (platform, worker, job) = asked_for_an_upload("late_lost").await;
     until("somebody takes it over", async || {
         // Its heartbeat may have come in between.
@@ -91,7 +103,7 @@ async fn of_an_attempt_that_lost_its_lease() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn of_a_worker_that_stops() {
+async fn an_upload_of_a_worker_that_stops() {
     let (platform, first, job) = asked_for_an_upload("late_stopped").await;
     let second = worker(&platform).await;
     let asked = Instant::now();
@@ -104,4 +116,54 @@ async fn of_a_worker_that_stops() {
     assert_eq!(second.finished(job).await.state, JobState::Completed);
     until("none is open", async || open_uploads(&platform).await == 0).await;
     second.stop().await;
+}
+
+/// A store copies gigabytes for minutes, and goes on with it when nobody waits any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_a_cancelled_request() {
+    let platform = Platform::sample("late_copy", 8_000).await;
+    let store = platform.s3.store(s3::BUCKET).await.unwrap();
+    platform.s3.faults().next(Operation::Copy, 1, Fault::Held);
+    let worker = worker(&platform).await;
+    let job = worker.request(&["vms"]).await;
+    until("it is being copied", async || platform.s3.faults().seen(Operation::Copy) == 1).await;
+    let staged = s3::key(&objects(&platform).await[0]);
+    let (etag, bytes) = (store.head(&staged).await.unwrap().unwrap().etag, store.get(&staged).await.unwrap());
+    worker.requests.cancel(&Tenant::default(), job, "somebody").await.unwrap();
+    assert_eq!(worker.finished(job).await.state, JobState::Cancelled);
+    let waiting = "SELECT count(*) FROM export_job_tables WHERE publication IS NOT NULL";
+    until("clean-up has found nothing", async || {
+        let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&platform.metadata).await.unwrap();
+        waiting == 0 && objects(&platform).await.is_empty()
+    })
+    .await;
+    // The store reads on what is deleted already; this one must have it to read.
+    let upload = store.create_multipart(&staged, "text/plain").await.unwrap();
+    let size = bytes.len() as u64;
+    let part = store.upload_part(&staged, &upload, 1, bytes).await.unwrap();
+    assert_eq!(store.complete_multipart(&staged, &upload, &[part], size).await.unwrap().etag, etag);
+    let deleted = platform.s3.faults().seen(Operation::DeleteObject);
+    platform.s3.faults().let_go();
+    until("the copy is deleted", async || platform.s3.faults().seen(Operation::DeleteObject) > deleted).await;
+    assert_eq!(objects(&platform).await, [staged.to_string()]);
+    worker.stop().await;
+}
+
+/// Large objects are copied in parts, by an upload under the final name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_in_parts_of_a_cancelled_request() {
+    let platform = Platform::sample("late_parts", 8_000).await;
+    let settings = S3Settings { copy_at_once: 1, ..platform.s3.settings(s3::BUCKET) };
+    platform.s3.faults().next(Operation::Copy, 1, Fault::Held);
+    let worker = worker_over(&platform, S3Store::connect(settings).await.unwrap()).await;
+    let job = worker.request(&["vms"]).await;
+    until("a part is being copied", async || platform.s3.faults().seen(Operation::Copy) == 1).await;
+    assert_eq!(open_uploads(&platform).await, 1);
+    worker.requests.cancel(&Tenant::default(), job, "somebody").await.unwrap();
+    assert_eq!(worker.finished(job).await.state, JobState::Cancelled);
+    until("the upload is aborted", async || open_uploads(&platform).await == 0).await;
+    until("nothing is stored", async || objects(&platform).await.is_empty()).await;
+    platform.s3.faults().let_go();
+    worker.stop().await;
+    assert_eq!(open_uploads(&platform).await, 0);
 }

@@ -1,0 +1,99 @@
+//! Requests to the object store that somebody waits for whatever becomes of the attempt that made them.
+//!
+//! Attempts are dropped: their lease is lost, their job is ended, their process stops. What is on its way to the store then
+//! may be done all the same, and after clean-up has looked for it and found nothing, as it does for a worker that was frozen
+//! before it asked. Only the answer tells of it. So these requests have tasks of their own, which see to what they came to.
+
+use std::time::{Duration, Instant};
+
+use classification::TableName;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Pipeline, Stopped, stopped};
+use crate::error::{ErrorCode, Failure};
+use crate::jobs::{JobId, PartitionTask, TableTask};
+use crate::storage::{ObjectKey, UploadId};
+
+/// For so long a lease certainly holds that is not known to be lost: what is done within it, clean-up comes after.
+const CERTAIN: Duration = Duration::from_secs(1);
+
+/// The requests of one worker that are under way.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Underway {
+    opening: TaskTracker,
+}
+
+impl Underway {
+    /// Opens an attempt's upload and records it. Where it cannot be recorded any more it is aborted.
+    pub(super) async fn open(
+        &self,
+        pipeline: &Pipeline,
+        task: &PartitionTask,
+        key: &ObjectKey,
+        media_type: &'static str,
+    ) -> Result<UploadId, Stopped> {
+        let opened = self.opening.spawn(open(pipeline.clone(), task.clone(), key.clone(), media_type));
+        opened.await.map_err(|_| Failure::new(ErrorCode::Internal, "opening an upload stopped unexpectedly"))?
+    }
+
+    /// Copies a staged object, if it still has this ETag, under a final name. Where nothing can come of its table any more
+    /// when that is done, the copy is deleted.
+    pub(super) async fn copy(
+        &self,
+        pipeline: &Pipeline,
+        task: &TableTask,
+        (from, etag): (ObjectKey, &str),
+        to: ObjectKey,
+    ) -> Result<(), Stopped> {
+        let dropped = CancellationToken::new();
+        let _attempt = dropped.clone().drop_guard();
+        let table = (task.job, task.table.clone());
+        let copied = tokio::spawn(copy(pipeline.clone(), table, (from, etag.to_owned()), to, dropped));
+        copied.await.map_err(|_| Failure::new(ErrorCode::Internal, "copying an object stopped unexpectedly"))?
+    }
+
+    /// Waits for uploads that are being opened. `false` when they were not within this time: what the store opens after that
+    /// nobody knows of. Copies are not waited for: whoever publishes the table next writes the same.
+    pub(super) async fn opened(&self, patience: Duration) -> bool {
+        self.opening.close();
+        tokio::time::timeout(patience, self.opening.wait()).await.is_ok()
+    }
+}
+
+async fn open(
+    pipeline: Pipeline,
+    task: PartitionTask,
+    key: ObjectKey,
+    media_type: &'static str,
+) -> Result<UploadId, Stopped> {
+    let id = pipeline.store.create_multipart(&key, media_type).await?;
+    if let Err(error) = pipeline.queue.record_upload(&task, key.as_str(), &id.0).await {
+        let _ = pipeline.store.abort_multipart(&key, &id).await;
+        return Err(stopped(error));
+    }
+    Ok(id)
+}
+
+async fn copy(
+    pipeline: Pipeline,
+    (job, table): (JobId, TableName),
+    (from, etag): (ObjectKey, String),
+    to: ObjectKey,
+    dropped: CancellationToken,
+) -> Result<(), Stopped> {
+    let begun = Instant::now();
+    let copied = pipeline.store.copy(&from, &etag, &to).await;
+    // Also when it failed: the store may have done it and not been heard.
+    if dropped.is_cancelled() || begun.elapsed() >= CERTAIN {
+        let left = match pipeline.queue.came_to_nothing(job, &table).await {
+            Ok(true) => pipeline.store.delete(&to).await.is_err(),
+            Ok(false) => false,
+            Err(_) => true,
+        };
+        if left {
+            tracing::warn!(%job, %table, key = %to, "a copy was made that may be nobody's; it is left where it is");
+        }
+    }
+    Ok(copied?)
+}
