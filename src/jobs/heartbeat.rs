@@ -1,8 +1,10 @@
 //! Keeps this process's leases alive, and tells the work when one is lost.
 //!
-//! Heartbeats run on a thread, a runtime and a connection of their own, so that encoding cannot starve them. Whatever
-//! the database says or does not say, a lease that could not be renewed is given up one second before it could have
-//! run out, measured on the monotonic clock from before the last successful renewal was sent.
+//! Heartbeats run on a thread, a runtime and connections of their own, so that encoding cannot starve them. Plans,
+//! partitions and tables are renewed apart: one that must wait, as for its own commit that waits for somebody who is
+//! frozen, keeps no other kind from being renewed. Whatever the database says or does not say, a lease that could not be
+//! renewed is given up one second before it could have run out, measured on the monotonic clock from before the last
+//! successful renewal was sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -62,7 +65,7 @@ struct Entry {
 }
 
 /// A lease that is to be renewed, and what its work has done so far.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Due {
     claim: Claim,
     rows: i64,
@@ -76,10 +79,48 @@ struct Kept {
     ending: bool,
 }
 
+/// What a lease is held on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plan,
+    Partition,
+    Table,
+}
+
+impl Kind {
+    fn of(claim: &Claim) -> Self {
+        match claim {
+            Claim::Plan(..) => Self::Plan,
+            Claim::Partition(..) => Self::Partition,
+            Claim::Table(..) => Self::Table,
+        }
+    }
+}
+
+/// Asks for a renewal before it is its time.
+#[derive(Debug, Default)]
+struct Hurry {
+    plans: Notify,
+    partitions: Notify,
+    tables: Notify,
+}
+
+impl Hurry {
+    fn of(&self, kind: Kind) -> &Notify {
+        match kind {
+            Kind::Plan => &self.plans,
+            Kind::Partition => &self.partitions,
+            Kind::Table => &self.tables,
+        }
+    }
+}
+
 /// The thread that renews leases.
 #[derive(Debug)]
 pub struct Heartbeat {
     held: Arc<Mutex<Held>>,
+    hurry: Arc<Hurry>,
+    every: Duration,
     stop: CancellationToken,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -92,28 +133,35 @@ impl Heartbeat {
     pub fn start(database: PgConnectOptions, settings: QueueSettings) -> std::io::Result<Self> {
         let held = Arc::new(Mutex::new(Held::new()));
         let stop = CancellationToken::new();
-        let beat = Beat { held: Arc::clone(&held), database, settings };
+        let hurry = Arc::<Hurry>::default();
+        let beat = Beat { held: Arc::clone(&held), hurry: Arc::clone(&hurry), database, settings };
         let stopped = stop.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("heartbeat".to_owned()).spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped.cancelled() => {}
-                    () = beat.renew_for_ever() => {}
+                    () = beat.renew_for_ever(Kind::Plan) => {}
+                    () = beat.renew_for_ever(Kind::Partition) => {}
+                    () = beat.renew_for_ever(Kind::Table) => {}
                     () = beat.fence_for_ever() => {}
                 }
             });
         })?;
-        Ok(Self { held, stop, thread: Some(thread) })
+        Ok(Self { held, hurry, every: settings.heartbeat, stop, thread: Some(thread) })
     }
 
-    /// Keeps a claim alive from now on. `claimed_at` is a moment before the claim was asked for.
+    /// Keeps a claim alive from now on. `claimed_at` is a moment before the claim was asked for; where that is long ago it is
+    /// renewed at once.
     pub fn hold(&self, claim: Claim, claimed_at: Instant) -> Lease {
         let (lost, ending) = (CancellationToken::new(), CancellationToken::new());
         let progress = Arc::new(Progress::default());
         let entry =
             Entry { lost: lost.clone(), ending: ending.clone(), progress: Arc::clone(&progress), renewed: claimed_at };
         lock(&self.held).insert(claim.clone(), entry);
+        if claimed_at.elapsed() >= self.every {
+            self.hurry.of(Kind::of(&claim)).notify_one();
+        }
         Lease { claim, lost, ending, progress, held: Arc::clone(&self.held) }
     }
 }
@@ -130,35 +178,28 @@ impl Drop for Heartbeat {
 
 struct Beat {
     held: Arc<Mutex<Held>>,
+    hurry: Arc<Hurry>,
     database: PgConnectOptions,
     settings: QueueSettings,
 }
 
 impl Beat {
-    /// How long one round may take before the connection is given up: two rounds fit into a lease.
-    fn patience(&self) -> Duration {
-        self.settings.safe().saturating_sub(self.settings.heartbeat) / 2
-    }
-
-    async fn renew_for_ever(&self) {
+    async fn renew_for_ever(&self, kind: Kind) {
         let mut connection: Option<PgConnection> = None;
         let mut every = tokio::time::interval(self.settings.heartbeat);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            every.tick().await;
-            let due: Vec<Due> = lock(&self.held)
-                .iter()
-                .map(|(claim, entry)| Due {
-                    claim: claim.clone(),
-                    rows: entry.progress.rows(),
-                    moved: entry.progress.moved(),
-                })
-                .collect();
+            tokio::select! {
+                _ = every.tick() => {}
+                () = self.hurry.of(kind).notified() => every.reset(),
+            }
+            let due = self.due(kind);
             if due.is_empty() {
                 continue;
             }
-            match tokio::time::timeout(self.patience(), self.renew(&mut connection, due)).await {
-                Ok(Ok(())) => {}
+            let sent = Instant::now();
+            match tokio::time::timeout(self.settings.patience(), self.renew(kind, &mut connection, &due)).await {
+                Ok(Ok(kept)) => self.note(&due, &kept, sent),
                 Ok(Err(error)) => {
                     connection = None;
                     tracing::warn!(database = error.as_database_error().is_some(), "heartbeat failed; trying again");
@@ -173,25 +214,34 @@ impl Beat {
         }
     }
 
-    /// Each kind by itself, partitions last: they may have to wait, as for a commit of one of them that itself waits for
-    /// its job, and what was renewed before holds all the same.
-    async fn renew(&self, connection: &mut Option<PgConnection>, due: Vec<Due>) -> Result<(), sqlx::Error> {
+    fn due(&self, kind: Kind) -> Vec<Due> {
+        let held = lock(&self.held);
+        let of_kind = held.iter().filter(|(claim, _)| Kind::of(claim) == kind);
+        of_kind
+            .map(|(claim, entry)| Due {
+                claim: claim.clone(),
+                rows: entry.progress.rows(),
+                moved: entry.progress.moved(),
+            })
+            .collect()
+    }
+
+    async fn renew(
+        &self,
+        kind: Kind,
+        connection: &mut Option<PgConnection>,
+        due: &[Due],
+    ) -> Result<Vec<Kept>, sqlx::Error> {
         let connection = match connection {
             Some(open) => open,
             None => connection.insert(self.database.connect().await?),
         };
         let lease = self.settings.lease.as_secs_f64();
-        let of = |kind: fn(&Claim) -> bool| due.iter().filter(|due| kind(&due.claim)).cloned().collect::<Vec<Due>>();
-        let plans = of(|claim| matches!(claim, Claim::Plan(..)));
-        let tables = of(|claim| matches!(claim, Claim::Table(..)));
-        let partitions = of(|claim| matches!(claim, Claim::Partition(..)));
-        let sent = Instant::now();
-        self.note(&plans, &renew_plans(connection, &plans, lease).await?, sent);
-        let sent = Instant::now();
-        self.note(&tables, &renew_tables(connection, &tables, lease).await?, sent);
-        let sent = Instant::now();
-        self.note(&partitions, &renew_partitions(connection, &partitions, lease).await?, sent);
-        Ok(())
+        match kind {
+            Kind::Plan => renew_plans(connection, due, lease).await,
+            Kind::Partition => renew_partitions(connection, due, lease).await,
+            Kind::Table => renew_tables(connection, due, lease).await,
+        }
     }
 
     /// What was renewed holds from `sent`; what was not is lost.

@@ -1,12 +1,12 @@
 //! What every worker does beside its work: takes back what lost workers held, ends what is to end, and removes what
 //! dead attempts have left. Whichever replica comes first does it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use futures::future::BoxFuture;
 
 use crate::jobs::{Leftover, Queue, QueueError, Unpublished};
-use crate::storage::{ObjectKey, ObjectStore, UploadId};
+use crate::storage::{ObjectKey, ObjectStore, StorageError, UploadId};
 
 /// One round.
 pub(super) async fn sweep(queue: &Queue, store: &Arc<dyn ObjectStore>) -> Result<(), QueueError> {
@@ -28,20 +28,42 @@ fn leftover_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Leftover) -> BoxFut
         let store = Arc::clone(&store);
         Box::pin(async move {
             let Ok(key) = ObjectKey::new(left.staging_key) else { return true };
-            // The worker may have died before it could record the id that it was given, and where an answer was lost and
-            // the upload opened once more, it knows of one of two. The key is the attempt's alone, and recorded before:
-            // whatever is open under it is ours.
-            let Ok(mut uploads) = store.open_uploads(&key).await else { return false };
-            let recorded = left.upload_id.map(UploadId).filter(|id| !uploads.contains(id));
-            uploads.extend(recorded);
-            for id in uploads {
-                if store.abort_multipart(&key, &id).await.is_err() {
-                    return false;
-                }
+            // The worker may have died before it could record the id that it was given. The key is the attempt's alone, and
+            // recorded before: whatever is open under it is ours.
+            if end_uploads(store.as_ref(), &key, left.upload_id.map(UploadId)).await.is_err() {
+                return false;
             }
             store.delete(&key).await.is_ok()
         })
     }
+}
+
+/// Aborts every upload that is open under this key, and the one that is known of it. There may be others: where an answer is
+/// lost, an upload is opened once more.
+///
+/// # Errors
+/// When it is not sure that none is left. A store that lets us abort but not list is not asked for what we do not know.
+pub(super) async fn end_uploads(
+    store: &dyn ObjectStore,
+    key: &ObjectKey,
+    known: Option<UploadId>,
+) -> Result<(), StorageError> {
+    static TOLD: Once = Once::new();
+    let mut uploads = match store.open_uploads(key).await {
+        Err(StorageError::Denied { .. }) => {
+            TOLD.call_once(|| {
+                tracing::warn!("the store refuses to list uploads (ListBucketMultipartUploads): some may stay open");
+            });
+            Vec::new()
+        }
+        listed => listed?,
+    };
+    let unlisted = known.filter(|id| !uploads.contains(id));
+    uploads.extend(unlisted);
+    for id in uploads {
+        store.abort_multipart(key, &id).await?;
+    }
+    Ok(())
 }
 
 fn unpublished_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Unpublished) -> BoxFuture<'static, bool> + use<> {
@@ -52,11 +74,8 @@ fn unpublished_remover(store: &Arc<dyn ObjectStore>) -> impl Fn(Unpublished) -> 
             for key in left.keys {
                 let Ok(key) = ObjectKey::new(key) else { continue };
                 // Large objects are copied in parts.
-                let Ok(uploads) = store.open_uploads(&key).await else { return false };
-                for id in uploads {
-                    if store.abort_multipart(&key, &id).await.is_err() {
-                        return false;
-                    }
+                if end_uploads(store.as_ref(), &key, None).await.is_err() {
+                    return false;
                 }
                 if store.delete(&key).await.is_err() {
                     return false;

@@ -10,6 +10,7 @@ use classification::TableName;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::sweep::end_uploads;
 use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{JobId, PartitionTask, TableTask};
@@ -20,9 +21,7 @@ const CERTAIN: Duration = Duration::from_secs(1);
 
 /// The requests of one worker that are under way.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Underway {
-    opening: TaskTracker,
-}
+pub(super) struct Underway(TaskTracker);
 
 impl Underway {
     /// Opens an attempt's upload and records it. Where it cannot be recorded any more it is aborted.
@@ -33,7 +32,7 @@ impl Underway {
         key: &ObjectKey,
         media_type: &'static str,
     ) -> Result<UploadId, Stopped> {
-        let opened = self.opening.spawn(open(pipeline.clone(), task.clone(), key.clone(), media_type));
+        let opened = self.0.spawn(open(pipeline.clone(), task.clone(), key.clone(), media_type));
         opened.await.map_err(|_| Failure::new(ErrorCode::Internal, "opening an upload stopped unexpectedly"))?
     }
 
@@ -49,15 +48,14 @@ impl Underway {
         let dropped = CancellationToken::new();
         let _attempt = dropped.clone().drop_guard();
         let table = (task.job, task.table.clone());
-        let copied = tokio::spawn(copy(pipeline.clone(), table, (from, etag.to_owned()), to, dropped));
+        let copied = self.0.spawn(copy(pipeline.clone(), table, (from, etag.to_owned()), to, dropped));
         copied.await.map_err(|_| Failure::new(ErrorCode::Internal, "copying an object stopped unexpectedly"))?
     }
 
-    /// Waits for uploads that are being opened. `false` when they were not within this time: what the store opens after that
-    /// nobody knows of. Copies are not waited for: whoever publishes the table next writes the same.
-    pub(super) async fn opened(&self, patience: Duration) -> bool {
-        self.opening.close();
-        tokio::time::timeout(patience, self.opening.wait()).await.is_ok()
+    /// Waits for all of it. `false` when it took longer than this: what the store does after that may be nobody's.
+    pub(super) async fn ended(&self, patience: Duration) -> bool {
+        self.0.close();
+        tokio::time::timeout(patience, self.0.wait()).await.is_ok()
     }
 }
 
@@ -67,12 +65,19 @@ async fn open(
     key: ObjectKey,
     media_type: &'static str,
 ) -> Result<UploadId, Stopped> {
-    let id = pipeline.store.create_multipart(&key, media_type).await?;
-    if let Err(error) = pipeline.queue.record_upload(&task, key.as_str(), &id.0).await {
-        let _ = pipeline.store.abort_multipart(&key, &id).await;
-        return Err(stopped(error));
+    let (id, why) = match pipeline.store.create_multipart(&key, media_type).await {
+        Ok(id) => match pipeline.queue.record_upload(&task, key.as_str(), &id.0).await {
+            Ok(()) => return Ok(id),
+            Err(error) => (Some(id), stopped(error)),
+        },
+        // The store may have done it and not been heard.
+        Err(error) => (None, error.into()),
+    };
+    let known = id.is_some();
+    if end_uploads(pipeline.store.as_ref(), &key, id).await.is_err() && known {
+        tracing::warn!(%key, "an upload was opened that may be nobody's, and could not be aborted");
     }
-    Ok(id)
+    Err(why)
 }
 
 async fn copy(

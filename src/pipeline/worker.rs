@@ -36,8 +36,8 @@ const PLANNING: u32 = 4;
 const RETENTION: Duration = Duration::from_secs(60);
 /// How often it is looked for a day that has ended.
 const CLOSING: Duration = Duration::from_secs(1);
-/// How long a worker that stops waits for uploads that are being opened.
-const OPENING: Duration = Duration::from_secs(5);
+/// How long a worker that stops waits for what is under way to the store.
+const UNDERWAY: Duration = Duration::from_secs(5);
 /// How long it waits after the database failed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -105,8 +105,10 @@ impl Worker {
             }
         }
         self.snapshots.close().await;
-        if !self.underway.opened(OPENING).await {
-            tracing::warn!("the object store has not said whether an upload was opened; nobody may know of it");
+        if !self.underway.ended(UNDERWAY).await {
+            tracing::warn!(
+                "the object store has not answered yet: an upload or a copy that it still makes may be nobody's"
+            );
         }
         tracing::info!("worker stopped");
     }
@@ -116,7 +118,7 @@ impl Worker {
         let queue = &self.pipeline.queue;
         let Some(task) = queue.claim_plan().await? else { return Ok(false) };
         let claim = Claim::Plan(task.job, task.epoch);
-        if asked.elapsed() >= queue.settings().safe() {
+        if self.is_late(asked) {
             return self.came_late(&claim).await;
         }
         let lease = self.heartbeat.hold(claim.clone(), asked);
@@ -153,7 +155,7 @@ impl Worker {
         let queue = &self.pipeline.queue;
         let Some(task) = queue.claim_partition().await? else { return Ok(false) };
         let claim = Claim::Partition(task.id, task.epoch);
-        if asked.elapsed() >= queue.settings().safe() {
+        if self.is_late(asked) {
             return self.came_late(&claim).await;
         }
         let lease = self.heartbeat.hold(claim.clone(), asked);
@@ -208,7 +210,7 @@ impl Worker {
         let queue = &self.pipeline.queue;
         let Some(task) = queue.claim_table().await? else { return Ok(false) };
         let claim = Claim::Table(task.job, task.table.clone(), task.epoch);
-        if asked.elapsed() >= queue.settings().safe() {
+        if self.is_late(asked) {
             return self.came_late(&claim).await;
         }
         let lease = self.heartbeat.hold(claim.clone(), asked);
@@ -236,6 +238,12 @@ impl Worker {
             Err(Stopped::Lost) => {}
         }
         Ok(true)
+    }
+
+    /// Whether a claim that was asked for then leaves no time to renew its lease.
+    fn is_late(&self, asked: Instant) -> bool {
+        let settings = self.pipeline.queue.settings();
+        asked.elapsed() + settings.patience() >= settings.safe()
     }
 
     /// Gives back what was claimed so long ago, by the answer, that nothing could be done under its lease.

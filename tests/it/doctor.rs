@@ -51,6 +51,7 @@ async fn a_sound_installation_is_ok_and_nothing_is_left_in_it() {
         "get",
         "copy",
         "multipart",
+        "list uploads",
         "presign",
         "delete",
         "notifications",
@@ -99,6 +100,11 @@ async fn what_is_wrong_is_named_and_the_rest_is_looked_at_all_the_same() {
     platform.s3.faults().clear();
     assert_eq!((code, verdict(&found, "multipart").0), (1, "FAIL"), "{found:?}");
     assert_eq!(verdict(&found, "delete").0, "OK");
+    platform.s3.faults().often(Some(Operation::Other), 100, Fault::Denied);
+    let (code, found) = doctor(platform.program(&["--json", "doctor"])).await;
+    platform.s3.faults().clear();
+    assert_eq!((code, verdict(&found, "list uploads").0), (1, "FAIL"), "{found:?}");
+    assert_eq!((verdict(&found, "multipart").0, verdict(&found, "delete").0), ("OK", "OK"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -303,34 +303,43 @@ async fn a_heartbeat_keeps_a_lease_and_tells_when_it_is_lost() {
     tokio::time::timeout(Duration::from_secs(3), lease.lost().cancelled()).await.expect("told that it is lost");
 }
 
-/// Such as by a commit that itself waits for somebody who is frozen.
+/// Such as by its own commit, which itself waits for somebody who is frozen.
 #[tokio::test]
-async fn what_waits_for_a_lock_holds_up_no_other_kind_of_lease() {
+async fn a_lease_that_waits_for_a_lock_holds_up_no_other_kind() {
     let (pool, queue) = ready("queue_heartbeat_lock").await;
     submit(&pool, "default").await;
-    plan(&queue, &[("cctv", 1), ("way", 1)]).await;
+    plan(&queue, &[("cctv", 1), ("way", 2)]).await;
     let url = cluster::url("queue_heartbeat_lock");
-    let short = QueueSettings { lease: Duration::from_secs(4), heartbeat: Duration::from_millis(300), ..settings() };
+    let short = QueueSettings { lease: Duration::from_secs(6), heartbeat: Duration::from_millis(300), ..settings() };
     let heartbeat = Heartbeat::start(url.parse().unwrap(), short).unwrap();
-    let staged_first = queue.claim_partition().await.unwrap().unwrap();
-    queue.complete_partition(&staged_first, staged("s")).await.unwrap();
+    let first = queue.claim_partition().await.unwrap().unwrap();
+    queue.complete_partition(&first, staged("s")).await.unwrap();
     let asked = Instant::now();
-    let (table, partition) =
-        (queue.claim_table().await.unwrap().unwrap(), queue.claim_partition().await.unwrap().unwrap());
+    let table = queue.claim_table().await.unwrap().unwrap();
     let published = heartbeat.hold(Claim::Table(table.job, table.table.clone(), table.epoch), asked);
-    let extracted = heartbeat.hold(Claim::Partition(partition.id, partition.epoch), asked);
-    let mut locked = pool.begin().await.unwrap();
-    let lock = "SELECT id FROM export_job_partitions WHERE id = $1 FOR UPDATE";
-    sqlx::query(lock).bind(partition.id).execute(&mut *locked).await.unwrap();
+    let hold = async || {
+        let asked = Instant::now();
+        let partition = queue.claim_partition().await.unwrap().unwrap();
+        heartbeat.hold(Claim::Partition(partition.id, partition.epoch), asked)
+    };
+    let lock = async |sql: &'static str| {
+        let mut transaction = pool.begin().await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut *transaction).await.unwrap();
+        transaction
+    };
+    let extracted = hold().await;
+    let locked = lock("SELECT id FROM export_job_partitions WHERE state = 'RUNNING' FOR UPDATE").await;
     extracted.lost().cancelled().await;
     tokio::time::sleep(short.lease).await;
-    assert!(!published.lost().is_cancelled());
-    let kept: bool =
-        sqlx::query_scalar("SELECT lease_until > clock_timestamp() FROM export_job_tables WHERE state = 'FINALIZING'")
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-    assert!(kept);
+    assert!(!published.lost().is_cancelled(), "a table waits for a partition");
+    locked.rollback().await.unwrap();
+
+    let extracted = hold().await;
+    let locked = lock("SELECT job_id FROM export_job_tables WHERE state = 'FINALIZING' FOR UPDATE").await;
+    published.lost().cancelled().await;
+    tokio::time::sleep(short.lease).await;
+    assert!(!extracted.lost().is_cancelled(), "a partition waits for a table");
+    locked.rollback().await.unwrap();
 }
 
 #[tokio::test]

@@ -61,6 +61,7 @@ async fn conforms(stores: &Stores) {
     lists(store).await;
     copies(store, "copied-at-once").await;
     copies(&stores.copies_in_parts, "copied-in-parts").await;
+    copies_after_somebody_who_died(&stores.copies_in_parts).await;
     puts_parts_together(store).await;
     completes_again(store).await;
     ends_uploads(store).await;
@@ -169,6 +170,17 @@ async fn copies(store: &dyn ObjectStore, folder: &str) {
     assert_eq!(store.get(&key(&to)).await.unwrap().len() as u64, meta.size, "the copy stands by itself");
     let absent = store.copy(&key(&from), &meta.etag, &key(&to)).await;
     assert!(matches!(absent, Err(StorageError::NotFound { .. })), "{absent:?}");
+}
+
+/// In the middle of copying the same: what that has left open goes.
+async fn copies_after_somebody_who_died(store: &dyn ObjectStore) {
+    let (from, to) = ("died/from", key("died/to"));
+    let meta = upload(store, from, &[noise(10, 5 * MIB), noise(11, 2 * MIB)]).await;
+    store.create_multipart(&to, "text/plain").await.unwrap();
+    assert_eq!(store.open_uploads(&to).await.unwrap().len(), 1);
+    store.copy(&key(from), &meta.etag, &to).await.unwrap();
+    assert_eq!(store.open_uploads(&to).await.unwrap(), []);
+    assert_eq!(store.head(&to).await.unwrap().unwrap().size, meta.size);
 }
 
 async fn puts_parts_together(store: &dyn ObjectStore) {

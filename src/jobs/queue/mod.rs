@@ -69,6 +69,11 @@ impl QueueSettings {
     pub fn safe(&self) -> Duration {
         self.lease.saturating_sub(Duration::from_secs(1))
     }
+
+    /// How long a renewal may take before its connection is given up: two fit into a lease.
+    pub fn patience(&self) -> Duration {
+        self.safe().saturating_sub(self.heartbeat) / 2
+    }
 }
 
 /// What a lease is held on, with the epoch that fences every write.

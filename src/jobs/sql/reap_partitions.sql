@@ -1,5 +1,5 @@
 -- Takes back partitions whose lease has run out. They keep their due time and their place; the lost worker counts
--- as a crash and not as an attempt. A worker renews all its leases at once: one that has held another, of this job or now,
+-- as a crash and not as an attempt. A worker renews all its partitions at once: one that has held another, of this job or now,
 -- half a lease later has never heard of this one. The answer to its claim was lost, and that is no crash.
 -- $1 lease in seconds
 WITH late AS MATERIALIZED (

@@ -98,11 +98,12 @@ struct Orders {
 pub struct Faults(Arc<Mutex<Orders>>);
 
 /// What becomes of one request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Fate {
     Pass,
     LostBucket,
-    Hit(Fault),
+    /// A fault, and what is cancelled when what is held is let go.
+    Hit(Fault, CancellationToken),
 }
 
 impl Faults {
@@ -161,19 +162,16 @@ impl Faults {
         if orders.lost_buckets.contains(bucket) {
             return Fate::LostBucket;
         }
+        // Of this moment: who sees the request counted may let it go at once.
+        let held = orders.held.clone();
         if let Some(fault) = orders.next.get_mut(&operation).and_then(VecDeque::pop_front) {
-            return Fate::Hit(fault);
+            return Fate::Hit(fault, held);
         }
         let often = orders.often.get(&Some(operation)).or_else(|| orders.often.get(&None));
         match often {
-            Some((percent, fault)) if rand::random_range(0..100) < *percent => Fate::Hit(*fault),
+            Some((percent, fault)) if rand::random_range(0..100) < *percent => Fate::Hit(*fault, held),
             _ => Fate::Pass,
         }
-    }
-
-    /// Is cancelled when what is held is let go.
-    pub(super) fn held(&self) -> CancellationToken {
-        self.orders().held.clone()
     }
 
     pub(super) fn rate(&self) -> Option<u64> {

@@ -94,24 +94,24 @@ impl Server {
         let response = match fate {
             Fate::Pass => self.serve(request).await?,
             Fate::LostBucket => refuse(request, StatusCode::NOT_FOUND, "NoSuchBucket").await,
-            Fate::Hit(Fault::SlowDown) => refuse(request, StatusCode::SERVICE_UNAVAILABLE, "SlowDown").await,
-            Fate::Hit(Fault::Denied) => refuse(request, StatusCode::FORBIDDEN, "AccessDenied").await,
-            Fate::Hit(Fault::ErrorBody) => refuse(request, StatusCode::OK, "InternalError").await,
-            Fate::Hit(Fault::ErrorBodyAfter) => {
+            Fate::Hit(Fault::SlowDown, _) => refuse(request, StatusCode::SERVICE_UNAVAILABLE, "SlowDown").await,
+            Fate::Hit(Fault::Denied, _) => refuse(request, StatusCode::FORBIDDEN, "AccessDenied").await,
+            Fate::Hit(Fault::ErrorBody, _) => refuse(request, StatusCode::OK, "InternalError").await,
+            Fate::Hit(Fault::ErrorBodyAfter, _) => {
                 self.serve(request).await?;
                 error_answer(StatusCode::OK, "InternalError")
             }
-            Fate::Hit(Fault::DropRequest) => return Err(Dropped),
-            Fate::Hit(Fault::DropAnswer) => {
+            Fate::Hit(Fault::DropRequest, _) => return Err(Dropped),
+            Fate::Hit(Fault::DropAnswer, _) => {
                 self.serve(request).await?;
                 return Err(Dropped);
             }
-            Fate::Hit(Fault::Delay(time)) => {
+            Fate::Hit(Fault::Delay(time), _) => {
                 tokio::time::sleep(time).await;
                 self.serve(request).await?
             }
-            Fate::Hit(Fault::Held) => {
-                let (server, held) = (self.clone(), self.faults.held());
+            Fate::Hit(Fault::Held, held) => {
+                let server = self.clone();
                 let done = async move {
                     tokio::select! {
                         () = server.stop.cancelled() => Err(Dropped),

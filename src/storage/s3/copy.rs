@@ -68,6 +68,10 @@ impl S3Store {
         source: &HeadObjectOutput,
         size: u64,
     ) -> Result<(), StorageError> {
+        // Of whoever died while copying the same, with all its parts.
+        for dead in self.uploads_of(to).await.unwrap_or_default() {
+            let _ = self.abort_multipart(to, &dead).await;
+        }
         let request = self
             .client
             .create_multipart_upload()
@@ -79,7 +83,7 @@ impl S3Store {
         let upload = UploadId(upload.upload_id().unwrap_or_default().to_owned());
         let copied = self.copy_parts((from, etag), to, size, &upload).await;
         if copied.is_err() {
-            // What failed is told; an upload that stays behind is the store's lifecycle rule to clear.
+            // What failed is told; an upload that stays behind is aborted by whoever copies or cleans up next.
             let _ = self.abort_multipart(to, &upload).await;
         }
         copied

@@ -38,6 +38,7 @@ pub async fn bucket(store: &dyn ObjectStore, env: &str) -> Vec<Finding> {
     findings.push(finding("get", get(store, &put).await));
     findings.push(finding("copy", copy(store, &put, &copied).await));
     findings.push(finding("multipart", upload(store, &multipart).await));
+    findings.push(finding("list uploads", listed(store, &multipart).await));
     findings.push(presign(store, &put).await);
     let mut deleted = Ok("objects can be deleted".to_owned());
     for key in [&put, &multipart, &copied] {
@@ -124,6 +125,18 @@ async fn upload(store: &dyn ObjectStore, key: &ObjectKey) -> Result<String, Stor
             let _ = store.abort_multipart(key, &upload).await;
             Err(error)
         }
+    }
+}
+
+/// What dead attempts left open is found by listing it.
+async fn listed(store: &dyn ObjectStore, key: &ObjectKey) -> Result<String, StorageError> {
+    let upload = store.create_multipart(key, "text/plain").await?;
+    let listed = store.open_uploads(key).await;
+    store.abort_multipart(key, &upload).await?;
+    if listed?.contains(&upload) {
+        Ok("uploads that are open can be listed".to_owned())
+    } else {
+        Err(StorageError::Corrupt { key: key.to_string(), detail: "an upload that is open is not listed".to_owned() })
     }
 }
 
