@@ -343,6 +343,26 @@ async fn a_lease_that_waits_for_a_lock_holds_up_no_other_kind() {
 }
 
 #[tokio::test]
+async fn a_lease_that_was_claimed_long_ago_is_renewed_at_once() {
+    let (pool, queue) = ready("queue_heartbeat_hurry").await;
+    submit(&pool, "default").await;
+    plan(&queue, &[("way", 1)]).await;
+    let task = queue.claim_partition().await.unwrap().unwrap();
+    let seldom = QueueSettings { lease: Duration::from_secs(300), heartbeat: Duration::from_secs(100), ..settings() };
+    let heartbeat = Heartbeat::start(cluster::url("queue_heartbeat_hurry").parse().unwrap(), seldom).unwrap();
+    // The first look is at once, and finds nothing.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let claim = Claim::Partition(task.id, task.epoch);
+    let _lease = heartbeat.hold(claim, Instant::now().checked_sub(Duration::from_secs(101)).unwrap());
+    let renewed = "SELECT lease_until > clock_timestamp() + interval '200 s' FROM export_job_partitions";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !sqlx::query_scalar::<_, bool>(renewed).fetch_one(&pool).await.unwrap() {
+        assert!(Instant::now() < deadline, "it is not renewed before its time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_lease_that_cannot_be_renewed_is_given_up_before_it_runs_out() {
     // Nobody answers here: a database that is away.
     let away = "postgres://nobody@127.0.0.1:1/none".parse().unwrap();
