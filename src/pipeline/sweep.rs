@@ -50,7 +50,7 @@ pub(super) async fn end_uploads(
 ) -> Result<(), StorageError> {
     static TOLD: Once = Once::new();
     let mut uploads = match store.open_uploads(key).await {
-        Err(StorageError::Denied { .. }) => {
+        Err(StorageError::Denied { detail, .. }) if detail.contains("AccessDenied") => {
             TOLD.call_once(|| {
                 tracing::warn!("the store refuses to list uploads (ListBucketMultipartUploads): some may stay open");
             });

@@ -4,10 +4,9 @@
 //! may be done all the same, and after clean-up has looked for it and found nothing, as it does for a worker that was frozen
 //! before it asked. Only the answer tells of it. So these requests have tasks of their own, which see to what they came to.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use classification::TableName;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::sweep::end_uploads;
@@ -15,9 +14,6 @@ use super::{Pipeline, Stopped, stopped};
 use crate::error::{ErrorCode, Failure};
 use crate::jobs::{JobId, PartitionTask, TableTask};
 use crate::storage::{ObjectKey, UploadId};
-
-/// For so long a lease certainly holds that is not known to be lost: what is done within it, clean-up comes after.
-const CERTAIN: Duration = Duration::from_secs(1);
 
 /// The requests of one worker that are under way.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +28,7 @@ impl Underway {
         key: &ObjectKey,
         media_type: &'static str,
     ) -> Result<UploadId, Stopped> {
-        let opened = self.0.spawn(open(pipeline.clone(), task.clone(), key.clone(), media_type));
+        let opened = self.0.spawn(open(self.clone(), pipeline.clone(), task.clone(), key.clone(), media_type));
         opened.await.map_err(|_| Failure::new(ErrorCode::Internal, "opening an upload stopped unexpectedly"))?
     }
 
@@ -45,10 +41,8 @@ impl Underway {
         (from, etag): (ObjectKey, &str),
         to: ObjectKey,
     ) -> Result<(), Stopped> {
-        let dropped = CancellationToken::new();
-        let _attempt = dropped.clone().drop_guard();
         let table = (task.job, task.table.clone());
-        let copied = self.0.spawn(copy(pipeline.clone(), table, (from, etag.to_owned()), to, dropped));
+        let copied = self.0.spawn(copy(pipeline.clone(), table, (from, etag.to_owned()), to));
         copied.await.map_err(|_| Failure::new(ErrorCode::Internal, "copying an object stopped unexpectedly"))?
     }
 
@@ -60,6 +54,7 @@ impl Underway {
 }
 
 async fn open(
+    underway: Underway,
     pipeline: Pipeline,
     task: PartitionTask,
     key: ObjectKey,
@@ -68,13 +63,15 @@ async fn open(
     let (id, why) = match pipeline.store.create_multipart(&key, media_type).await {
         Ok(id) => match pipeline.queue.record_upload(&task, key.as_str(), &id.0).await {
             Ok(()) => return Ok(id),
-            Err(error) => (Some(id), stopped(error)),
+            Err(error) => (id, stopped(error)),
         },
-        // The store may have done it and not been heard.
-        Err(error) => (None, error.into()),
+        // The store may have done it and not been heard. It is told at once all the same.
+        Err(error) => {
+            underway.0.spawn(async move { end_uploads(pipeline.store.as_ref(), &key, None).await });
+            return Err(error.into());
+        }
     };
-    let known = id.is_some();
-    if end_uploads(pipeline.store.as_ref(), &key, id).await.is_err() && known {
+    if end_uploads(pipeline.store.as_ref(), &key, Some(id)).await.is_err() {
         tracing::warn!(%key, "an upload was opened that may be nobody's, and could not be aborted");
     }
     Err(why)
@@ -85,20 +82,19 @@ async fn copy(
     (job, table): (JobId, TableName),
     (from, etag): (ObjectKey, String),
     to: ObjectKey,
-    dropped: CancellationToken,
 ) -> Result<(), Stopped> {
-    let begun = Instant::now();
     let copied = pipeline.store.copy(&from, &etag, &to).await;
     // Also when it failed: the store may have done it and not been heard.
-    if dropped.is_cancelled() || begun.elapsed() >= CERTAIN {
-        let left = match pipeline.queue.came_to_nothing(job, &table).await {
-            Ok(true) => pipeline.store.delete(&to).await.is_err(),
-            Ok(false) => false,
-            Err(_) => true,
-        };
-        if left {
-            tracing::warn!(%job, %table, key = %to, "a copy was made that may be nobody's; it is left where it is");
+    let left = match pipeline.queue.came_to_nothing(job, &table).await {
+        Ok(false) => false,
+        Ok(true) => {
+            let store = pipeline.store.as_ref();
+            end_uploads(store, &to, None).await.is_err() || store.delete(&to).await.is_err()
         }
+        Err(_) => true,
+    };
+    if left {
+        tracing::warn!(%job, %table, key = %to, "a copy was made that may be nobody's; it is left where it is");
     }
     Ok(copied?)
 }

@@ -58,7 +58,7 @@ async fn asked_for_an_upload(name: &str) -> (Platform, Running, JobId) {
     platform.s3.faults().next(Operation::CreateMultipart, 1, Fault::Held);
     let worker = worker(&platform).await;
     let job = worker.request(&["vms"]).await;
-    until("it asks for an upload", async || platform.s3.faults().seen(Operation::CreateMultipart) == 1).await;
+    until("it asks for an upload", async || platform.s3.faults().seen(Operation::CreateMultipart) >= 1).await;
     (platform, worker, job)
 }
 
@@ -70,7 +70,7 @@ async fn an_upload_of_a_cancelled_request() {
     until("clean-up has found nothing", async || cleaned_up(&platform).await).await;
     assert_eq!(platform.s3.faults().seen(Operation::AbortMultipart), 0);
     platform.s3.faults().let_go();
-    until("the upload is aborted", async || platform.s3.faults().seen(Operation::AbortMultipart) == 1).await;
+    until("the upload is aborted", async || platform.s3.faults().seen(Operation::AbortMultipart) >= 1).await;
     until("none is open", async || open_uploads(&platform).await == 0).await;
     worker.stop().await;
 }
@@ -89,9 +89,8 @@ async fn an_upload_of_an_attempt_that_lost_its_lease() {
     platform.s3.faults().let_go();
     let view = worker.finished(job).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);
-    // By its end the worker has heard of it.
     worker.stop().await;
-    assert_eq!(open_uploads(&platform).await, 0);
+    until("none is open", async || open_uploads(&platform).await == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -118,7 +117,7 @@ async fn a_copy_of_a_cancelled_request() {
     platform.s3.faults().next(Operation::Copy, 1, Fault::Held);
     let worker = worker(&platform).await;
     let job = worker.request(&["vms"]).await;
-    until("it is being copied", async || platform.s3.faults().seen(Operation::Copy) == 1).await;
+    until("it is being copied", async || platform.s3.faults().seen(Operation::Copy) >= 1).await;
     let staged = s3::key(&objects(&platform).await[0]);
     let (etag, bytes) = (store.head(&staged).await.unwrap().unwrap().etag, store.get(&staged).await.unwrap());
     worker.requests.cancel(&Tenant::default(), job, "somebody").await.unwrap();
@@ -149,7 +148,7 @@ async fn a_copy_in_parts_of_a_cancelled_request() {
     platform.s3.faults().next(Operation::Copy, 1, Fault::Held);
     let worker = worker_over(&platform, S3Store::connect(settings).await.unwrap()).await;
     let job = worker.request(&["vms"]).await;
-    until("a part is being copied", async || platform.s3.faults().seen(Operation::Copy) == 1).await;
+    until("a part is being copied", async || platform.s3.faults().seen(Operation::Copy) >= 1).await;
     assert_eq!(open_uploads(&platform).await, 1);
     worker.requests.cancel(&Tenant::default(), job, "somebody").await.unwrap();
     assert_eq!(worker.finished(job).await.state, JobState::Cancelled);

@@ -129,10 +129,10 @@ async fn an_attempt_that_could_not_be_recorded_does_not_count() {
     worker.stop().await;
 }
 
-/// The answer to a claim comes when half of its lease is over, or all but all of it.
+/// The answer to a claim comes when a third of its lease is over, or all but all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_claimed_late_is_renewed_at_once_or_put_back_and_costs_nothing() {
-    for (seconds, epochs) in [(3.0, 1), (5.1, 2)] {
+    for (seconds, epochs) in [(2.2, 1), (5.1, 2)] {
         let platform = Platform::sample(&format!("outage_late_claim_{epochs}"), 8_000).await;
         for (table, state) in
             [("export_jobs", "PLANNING"), ("export_job_partitions", "RUNNING"), ("export_job_tables", "FINALIZING")]
