@@ -86,6 +86,8 @@ async fn an_upload_of_an_attempt_that_lost_its_lease() {
         cleaned_up(&platform).await
     })
     .await;
+    // Its worker hears of it with the next heartbeat, within two seconds, and drops the attempt.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     platform.s3.faults().let_go();
     let view = worker.finished(job).await;
     assert_eq!(view.state, JobState::Completed, "{:?}", view.error);

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use data_exporter::jobs::{Claim, JobState, Queue, QueueError, QueueSettings};
+use data_exporter::error::{ErrorCode, Failure};
+use data_exporter::jobs::{Claim, JobState, Queue, QueueError, QueueSettings, Retry};
 use data_exporter::pipeline::PipelineSettings;
 use data_exporter::startup;
 use data_exporter::warehouse::postgres::PostgresOptions;
@@ -17,7 +18,7 @@ use crate::support::cluster;
 use crate::support::days;
 use crate::support::inprocess::{Running, Troubled};
 use crate::support::platform::Platform;
-use crate::support::queue::{plan, ready, settings, staged, submit};
+use crate::support::queue::{plan, ready, settings, staged, submit, view};
 use crate::support::s3;
 
 /// From now on, so many of these statements on a table fail as they do while a server shuts down.
@@ -194,6 +195,19 @@ async fn a_proxy_that_hangs_up_is_a_database_that_is_away() {
         tokio::join!(queue.complete_partition(&first, staged("s")), queue.release(&claim), back);
     completed.unwrap();
     released.unwrap();
+}
+
+/// A plan that fails for good is ended when the database is back, by the worker that knows why.
+#[tokio::test]
+async fn a_plan_that_failed_is_ended_when_the_database_is_back() {
+    let (pool, queue) = ready("outage_plan").await;
+    let job = submit(&pool, "default").await;
+    let task = queue.claim_plan().await.unwrap().unwrap();
+    away(&pool, 2, "export_jobs", "UPDATE", "NEW.state = 'FAILED'").await;
+    let failure = Failure::new(ErrorCode::RulesInvalid, "the rules cannot be read");
+    queue.fail_plan(&task, &failure, Retry::Never).await.unwrap();
+    let view = view(&pool, job).await;
+    assert_eq!((view.state, view.error.unwrap().code.as_str()), (JobState::Failed, "RULES_INVALID"));
 }
 
 /// The answer to the first time may have been lost.
